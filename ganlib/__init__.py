@@ -1,0 +1,1 @@
+"""Generative adversarial networks in plain torch: objectives, networks, one training loop, metrics."""

@@ -1,0 +1,32 @@
+"""Name → component: the name of a component is the name of its file in a room (a sub-package of ganlib)."""
+
+import importlib
+import pkgutil
+from types import ModuleType
+from typing import Any
+
+from ganlib.config import ConfigError, parse, suggest
+
+
+def names(room: str) -> list[str]:
+    """The components of a room: its modules that hold a `Config` and can be asked for by name."""
+    package = importlib.import_module(f"ganlib.{room}")
+    modules = [module.name for module in pkgutil.iter_modules(package.__path__)]
+    return [name for name in sorted(modules) if hasattr(importlib.import_module(f"ganlib.{room}.{name}"), "Config")]
+
+
+def module(room: str, name: Any) -> ModuleType:
+    """The module `ganlib.<room>.<name>`; ConfigError with the nearest name if there is none."""
+    if name not in (known := names(room)):
+        raise ConfigError(f"{room}.name: there is no {name!r} in ganlib/{room}/{suggest(str(name), known)}")
+    return importlib.import_module(f"ganlib.{room}.{name}")
+
+
+def component(room: str, section: dict[str, Any]) -> tuple[ModuleType, Any]:
+    """{"name": ..., **options} → (module, its parsed Config). The options are checked against that Config."""
+    if not isinstance(section, dict) or "name" not in section:
+        known = ", ".join(names(room))
+        raise ConfigError(f"{room}: a mapping with a `name` is needed (one of {known}), got {section!r}")
+    found = module(room, section["name"])
+    options = {key: value for key, value in section.items() if key != "name"}
+    return found, parse(found.Config, options, room)

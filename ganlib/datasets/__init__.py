@@ -1,0 +1,1 @@
+"""Image sources. One file per source; each makes an image table."""

@@ -1,0 +1,1 @@
+"""Networks. One file per family; `build` gives one network per role."""

@@ -1,0 +1,1 @@
+"""Objectives: who plays whom, and how each player moves."""

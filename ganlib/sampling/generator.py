@@ -1,0 +1,89 @@
+"""A generator on disk: `generator.safetensors` (weights) beside `generator.json` (what builds it). No pickle."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from ganlib import build
+from ganlib.config import ConfigError
+
+Description = dict[str, Any]
+
+
+def save(directory: Path, generator: nn.Module, description: Description) -> None:
+    """`description` must hold `networks` (the section of the configuration), `shape` (C, H, W), `classes` (their names)
+    and `seed`; whatever else it holds is kept."""
+    directory.mkdir(parents=True, exist_ok=True)
+    weights = {name: tensor.contiguous() for name, tensor in generator.state_dict().items()}
+    _replace(directory / "generator.safetensors", lambda path: save_file(weights, path))
+    text = json.dumps(description, indent=2, sort_keys=True) + "\n"
+    _replace(directory / "generator.json", lambda path: path.write_text(text))
+
+
+def load(directory: Path) -> tuple[nn.Module, Description]:
+    """The generator in eval mode, on the CPU, and its description."""
+    generator, description = untrained(directory)
+    generator.load_state_dict(load_file(Path(directory) / "generator.safetensors"))
+    return generator, description
+
+
+def untrained(directory: Path) -> tuple[nn.Module, Description]:
+    """The same generator as it was before training: freshly initialised from the run's seed."""
+    path = Path(directory) / "generator.json"
+    if not path.exists():
+        raise ConfigError(f"{path}: no generator here; train one with `dvc repro train`, or name its directory")
+    description = json.loads(path.read_text())
+    module, config = build.component("networks", description["networks"])
+    with torch.random.fork_rng():
+        torch.manual_seed(description["seed"])
+        networks = module.build(config, tuple(description["shape"]), len(description["classes"]))
+    return networks["generator"].eval(), description
+
+
+def latents(generator: nn.Module, count: int, seed: int) -> Tensor:
+    """Standard normal (count, latent): a pure function of the seed, and a prefix of what a larger count gives."""
+    return torch.randn(count, generator.latent, generator=torch.Generator().manual_seed(seed))
+
+
+@torch.inference_mode()
+def decode(generator: nn.Module, z: Tensor, labels: Tensor | None = None, batch_size: int = 256) -> Tensor:
+    """Latents (N, latent) → uint8 images (N, C, H, W) on the CPU."""
+    device = next(generator.parameters()).device
+    parts = []
+    for start in range(0, len(z), batch_size):
+        label = None if labels is None else labels[start : start + batch_size].to(device)
+        parts.append(to_uint8(generator(z[start : start + batch_size].to(device), label)).cpu())
+    return torch.cat(parts)
+
+
+def sample(
+    generator: nn.Module,
+    count: int,
+    seed: int,
+    labels: Tensor | None = None,
+    truncation: float = 1.0,
+    batch_size: int = 256,
+) -> Tensor:
+    """uint8 images (count, C, H, W). `truncation` scales the latents towards their mean: below 1, less variety."""
+    if count < 1:
+        raise ConfigError(f"count: at least 1 image must be asked for, got {count}")
+    if not 0 <= truncation <= 1:
+        raise ConfigError(f"truncation: must lie in [0, 1], got {truncation:g}; 1 switches it off")
+    if labels is not None and generator.classes == 0:
+        raise ConfigError("labels: this generator is unconditional; leave them out")
+    return decode(generator, truncation * latents(generator, count, seed), labels, batch_size)
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """[−1, 1] → 0…255, rounded."""
+    return images.float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def _replace(path: Path, write: Any) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    write(temporary)
+    temporary.replace(path)

@@ -1,0 +1,153 @@
+"""The training loop: the only one."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ganlib.objectives.base import Batch, Noise, Stats
+from ganlib.training import optimizers, precision
+from ganlib.training import state as checkpoints
+from ganlib.training.distributed import Workers
+from ganlib.training.ema import MovingAverage
+from ganlib.training.guard import Guard
+from ganlib.training.run import Run
+
+Log = Callable[[int, dict[str, float]], None]  # images seen, metrics averaged since the last call
+Snapshot = Callable[[int, nn.Module], float | None]  # images seen, averaged generator → its distance, if measured
+
+
+class Images(Protocol):
+    """Real images: `ganlib.datasets.table.Table` is one."""
+
+    shape: tuple[int, int, int]  # (C, H, W)
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int: ...
+
+    def draw(self, seed: int, start: int, count: int, device: torch.device) -> tuple[Tensor, Tensor | None]:
+        """Positions [start, start + count) of the endless shuffled sequence: float images in [−1, 1] and labels."""
+
+
+def train(
+    run: Run,
+    images: Images,
+    directory: Path | None = None,
+    log: Log = lambda images_seen, metrics: None,
+    snapshot: Snapshot = lambda images_seen, generator: None,
+    device: torch.device | str = "cpu",
+) -> nn.Module:
+    """Train until `run.training.images` real images are seen, and return the averaged generator.
+
+    With a `directory`, checkpoints are kept there. To resume, call again with the same arguments: on a CPU the result
+    is, bit for bit, that of a run that was not interrupted. Every worker of torch's default process group makes this
+    call; `log` (every `log_every` images) and `snapshot` (every `checkpoint_every`) are called on rank 0 alone.
+    Raises ConfigError for what cannot be run, and NonFiniteLoss before any parameter moves on such a loss.
+    """
+    workers, device, settings = Workers.current(), torch.device(device), run.training
+    run.check(images.shape, len(images.classes), workers.count, len(images))
+    batch_size, share = settings.batch_size, settings.batch_size // workers.count
+    dtype = precision.resolve(settings.precision, device)
+
+    objective = run.build_objective().to(device)
+    networks = {
+        role: network.to(device, memory_format=torch.channels_last)
+        for role, network in run.build_networks(images.shape, len(images.classes)).items()
+    }
+    average = MovingAverage(networks["generator"], settings.ema_half_life, settings.ema_rampup)
+    players = {role: list(networks[role].parameters()) for role in objective.optimizers}
+    movers = {role: optimizers.build(objective.optimizers[role], players[role]) for role in players}
+    state = checkpoints.RunState({
+        "objective": objective, "average": average.module, **networks,
+        **{f"{role}_optimizer": mover for role, mover in movers.items()},
+    })
+    saved = checkpoints.load(directory) if directory else None
+    images_seen = state.restore(saved) if saved else 0
+    workers.broadcast([objective, average.module, *networks.values()])
+    guard, means, phases = Guard(device, directory), _Means(), objective.phases()
+
+    def noise(name: str) -> Noise:
+        """The numbers of one move. Layers with randomness of their own (dropout) are seeded by worker as well."""
+        torch.manual_seed(_seed(run.seed, images_seen, name, workers.rank))
+        return Noise(_seed(run.seed, images_seen, name), share, workers.rank, device, workers.count)
+
+    def let_move(roles: tuple[str, ...]) -> None:
+        for role, parameters in players.items():
+            for parameter in parameters:
+                parameter.requires_grad_(role in roles)
+
+    while images_seen < settings.images:
+        number = images_seen // batch_size + 1  # of this batch, from 1: what is due every 16 falls on the 16th
+        due = [phase for phase in phases if number % phase.every == 0]
+        real, label = images.draw(run.seed, images_seen + workers.rank * share, share, device)
+        batch = Batch(real.contiguous(memory_format=torch.channels_last), label, noise("fakes"),
+                      lambda tensor: workers.average([tensor])[0])
+        if settings.share_fakes and any("generator" in phase.trains for phase in due):
+            let_move(("generator",))
+            with precision.autocast(dtype, device):
+                batch.fake = objective.fakes(networks, batch)
+
+        for phase in due:
+            let_move(phase.trains)
+            batch.noise = noise(phase.name)
+            with precision.autocast(dtype, device):
+                loss, stats = phase.loss(networks, batch)
+            loss.backward()
+            trained = [parameter for role in phase.trains for parameter in players[role]]
+            loss, *values = workers.average_gradients(trained, [loss.detach(), *stats.values()])
+            stats = dict(zip(stats, values, strict=True))
+            moving = [movers[role] for role in phase.trains]
+            guard.watch(phase.name, loss, moving, images_seen)
+            for role in phase.trains:
+                optimizers.set_learning_rate(movers[role], objective.optimizers[role], images_seen / settings.images)
+                movers[role].step()
+                movers[role].zero_grad(set_to_none=True)
+            objective.advance(phase, networks, stats, images_seen)
+            if "generator" in phase.trains:
+                average.update(batch_size * phase.every, images_seen + batch_size)
+            means.add(stats)
+
+        before, images_seen = images_seen, images_seen + batch_size
+        finished = images_seen >= settings.images
+        if finished or _passed(before, images_seen, settings.log_every):
+            guard.check(images_seen)
+            if workers.rank == 0:
+                log(images_seen, means.take())
+        if finished or _passed(before, images_seen, settings.checkpoint_every):
+            guard.check(images_seen)
+            workers.average_buffers([average.module, *networks.values()])
+            if workers.rank == 0:
+                distance = snapshot(images_seen, average.module)
+                if directory:
+                    checkpoints.save(directory, state.capture(images_seen), distance, settings.keep)
+    return average.module
+
+
+class _Means:
+    """Metrics summed where they are made; read once an interval."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+
+    def add(self, stats: Stats) -> None:
+        for name, value in stats.items():
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
+            self._counts[name] = self._counts.get(name, 0) + 1
+
+    def take(self) -> dict[str, float]:
+        means = {name: total.item() / self._counts[name] for name, total in self._sums.items()}
+        self._sums, self._counts = {}, {}
+        return means
+
+
+def _seed(*parts: int | str) -> int:
+    """63 bits from the parts, alike on every machine."""
+    return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest(), "big") >> 1
+
+
+def _passed(before: int, after: int, interval: int) -> bool:
+    return before // interval != after // interval

@@ -1,0 +1,85 @@
+"""What is trained, and for how long: the parsed configuration of one run."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from ganlib import build
+from ganlib.config import ConfigError, parse, require
+from ganlib.objectives.base import Objective
+
+
+@dataclass(frozen=True)
+class Training:
+    """Every interval counts images seen: real images shown to the discriminator, all workers together."""
+
+    images: int = 1_000_000  # the length of the run
+    batch_size: int = 64  # of all workers together
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    share_fakes: bool = False  # one generated batch for both players' moves, instead of fresh latents for each
+    ema_half_life: float = 10_000.0  # of the moving average of the generator's weights
+    ema_rampup: float = 0.05  # early on, the half-life is at most this share of the images seen
+    log_every: int = 5_000
+    checkpoint_every: int = 100_000  # also of the sample grids and the distance
+    keep: int = 2  # checkpoints; the one with the best distance is kept as well
+    monitor_images: int = 1_000  # generated for the distance at each checkpoint; 0 switches it off
+
+    def __post_init__(self) -> None:
+        for name in ("images", "batch_size", "log_every", "checkpoint_every", "keep"):
+            require(getattr(self, name) >= 1, f"{name}: must be at least 1, got {getattr(self, name)}")
+        for name in ("ema_half_life", "ema_rampup", "monitor_images"):
+            require(getattr(self, name) >= 0, f"{name}: must not be negative, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class Run:
+    """`networks` and `objective` are mappings with the `name` of a component and its options."""
+
+    networks: dict[str, Any] = field(default_factory=lambda: {"name": "dcgan"})
+    objective: dict[str, Any] = field(default_factory=lambda: {"name": "two_player"})
+    training: Training = field(default_factory=Training)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        build.component("networks", self.networks)
+        build.component("objectives", self.objective)
+
+    @staticmethod
+    def parse(values: dict[str, Any]) -> "Run":
+        """From plain mappings; ConfigError for whatever cannot be run."""
+        return parse(Run, values)
+
+    def build_objective(self) -> Objective:
+        module, config = build.component("objectives", self.objective)
+        return module.build(config)
+
+    def build_networks(self, shape: tuple[int, int, int], classes: int) -> dict[str, nn.Module]:
+        """Role → network for images of `shape` (C, H, W), freshly initialised from the seed."""
+        module, config = build.component("networks", self.networks)
+        with torch.random.fork_rng():
+            torch.manual_seed(self.seed)
+            return module.build(config, shape, classes)
+
+    def check(self, shape: tuple[int, int, int], classes: int, workers: int, images: int) -> None:
+        """All that can be known to be wrong before any time is spent: on this data, with so many workers."""
+        if self.training.batch_size % workers:
+            near = max(workers, round(self.training.batch_size / workers) * workers)
+            raise ConfigError(f"training.batch_size: {self.training.batch_size} cannot be split evenly between "
+                              f"{workers} workers; write {near}")
+        if self.training.batch_size > images:
+            raise ConfigError(f"training.batch_size: {self.training.batch_size} is more than the {images} images")
+        with torch.device("meta"):
+            networks = self.build_networks(shape, classes)
+        objective = self.build_objective()
+        for role in objective.roles:
+            if role not in networks:
+                raise ConfigError(f"networks.name: {self.networks['name']} builds {', '.join(networks)}, but "
+                                  f"objective {self.objective['name']} needs a {role}")
+        objective.check(networks)
+
+    def asdict(self) -> dict[str, Any]:
+        """Plain mappings, for files."""
+        return dataclasses.asdict(self)

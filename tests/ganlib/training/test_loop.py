@@ -1,0 +1,161 @@
+"""The loop: resuming, workers, and what stops it."""
+
+import dataclasses
+import math
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from ganlib.config import ConfigError
+from ganlib.datasets.table import Table
+from ganlib.training.guard import Guard, NonFiniteLoss
+from ganlib.training.loop import train
+from ganlib.training.run import Run, Training
+
+TABLE = Table.from_arrays(torch.randint(0, 256, (50, 1, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)))
+OBJECTIVES = {
+    "lazy": {"penalties": {"r1": {"weight": 1, "every": 4}}},
+    "wgan_gp": {"loss": "wasserstein", "n_critic": 3, "penalties": {"gradient_penalty": {"weight": 10}}},
+}
+
+
+def run(networks: str = "mlp", objective: dict[str, Any] | None = None, **training: Any) -> Run:
+    options = {"mlp": {"width": 64, "depth": 2}, "dcgan": {"width": 4, "discriminator_norm": "none"}}[networks]
+    settings = {"images": 160, "batch_size": 8, "log_every": 8, "checkpoint_every": 40, "ema_half_life": 50} | training
+    return Run(
+        networks={"name": networks, "latent": 8} | options,
+        objective={"name": "two_player"} | (objective or {}),
+        training=Training(**settings),
+    )
+
+
+def flat(module: torch.nn.Module) -> torch.Tensor:
+    return torch.cat([value.double().flatten() for value in module.state_dict().values()])
+
+
+@pytest.mark.parametrize("share_fakes", [False, True])
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_killed_and_resumed_is_bit_for_bit_undisturbed(objective, workers, share_fakes, tmp_path: Path, on_workers):
+    settings = run("dcgan", OBJECTIVES[objective], share_fakes=share_fakes)
+
+    def undisturbed(rank: int):
+        return flat(train(settings, TABLE, tmp_path / "a"))
+
+    def killed(rank: int):
+        def stop(images_seen: int, metrics: dict[str, float]) -> None:
+            if images_seen == 96:  # in between checkpoints
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        train(settings, TABLE, tmp_path / "b", log=stop)
+
+    def resumed(rank: int):
+        return flat(train(settings, TABLE, tmp_path / "b"))
+
+    expected = on_workers(undisturbed, workers)
+    on_workers(killed, workers, dies=True)
+    assert sorted(path.name for path in (tmp_path / "b").glob("*.pt")) == ["images-000000000040.pt", "images-000000000080.pt"]
+    for mine, theirs in zip(on_workers(resumed, workers), expected, strict=True):
+        assert torch.equal(mine, theirs)
+
+
+@pytest.mark.parametrize(("networks", "norm"), [("mlp", None), ("dcgan", "none"), ("dcgan", "sync_batch")])
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_two_workers_have_the_losses_of_one(networks, norm, objective, on_workers):
+    """20 steps on the same global batches: every logged metric to 1e-4, and one state on both ranks."""
+    settings = run(networks, OBJECTIVES[objective])
+    if norm:
+        settings = dataclasses.replace(settings, networks=settings.networks | {"generator_norm": norm})
+
+    def losses(rank: int):
+        logged: dict[str, float] = {}
+        generator = train(settings, TABLE, log=lambda seen, metrics: logged.update({f"{k}@{seen}": v for k, v in metrics.items()}))
+        return {"logged": logged, "weights": flat(generator)}
+
+    alone, (first, second) = losses(0), on_workers(losses, 2)
+    assert len({key.split("@")[1] for key in alone["logged"]}) == 20
+    assert first["logged"].keys() == alone["logged"].keys()
+    for key, value in alone["logged"].items():
+        assert first["logged"][key] == pytest.approx(value, abs=1e-4), key
+    assert torch.equal(first["weights"], second["weights"])
+
+
+def test_a_checkpoint_cut_in_half_is_passed_over(tmp_path: Path):
+    expected = flat(train(run(), TABLE, tmp_path / "a"))
+    train(run(images=80), TABLE, tmp_path / "b")
+    newest = sorted((tmp_path / "b").glob("*.pt"))[-1]
+    os.truncate(newest, newest.stat().st_size // 2)
+    with pytest.warns(UserWarning, match=f"{newest.name} is damaged"):
+        result = flat(train(run(), TABLE, tmp_path / "b"))
+    assert torch.equal(result, expected)
+
+
+def test_the_last_k_and_the_best_are_kept(tmp_path: Path):
+    distances = {40: 5.0, 80: 1.0, 120: 4.0, 160: 3.0}
+    train(run(keep=1), TABLE, tmp_path, snapshot=lambda seen, generator: distances[seen])
+    assert sorted(int(path.stem[7:]) for path in tmp_path.glob("*.pt")) == [80, 160]
+
+
+def test_nan_stops_before_anything_moves(tmp_path: Path):
+    """A critic without bounds and an absurd learning rate overflow; the checkpoint before it is named and whole."""
+    wild = {"loss": "least_squares", "optimizers": {r: {"name": "sgd", "lr": 1e4} for r in ("generator", "discriminator")}}
+    with pytest.raises(NonFiniteLoss, match=r"the loss of [DG] is not finite between .* Last checkpoint: .*images-"):
+        train(run("mlp", wild, checkpoint_every=8), TABLE, tmp_path)
+    for path in tmp_path.glob("*.pt"):
+        state = torch.load(path, weights_only=True)
+        assert all(v.isfinite().all() for v in state["discriminator"].values())
+
+
+def test_bad_loss_on_an_accelerator_is_skipped_on_the_device_and_raised_at_the_next_check():
+    parameter = torch.nn.Parameter(torch.ones(3))
+    optimizer = torch.optim.Adam([parameter], fused=True)
+    guard = Guard(torch.device("meta"), None)  # any device that is not a CPU
+    for loss in (math.nan, 1.0):
+        parameter.grad = torch.full((3,), loss)
+        guard.watch("D", torch.tensor(loss), [optimizer], 8)
+        optimizer.step()
+    assert torch.equal(parameter.detach(), torch.ones(3))
+    with pytest.raises(NonFiniteLoss, match="the loss of D is not finite between 0 and 16 images seen"):
+        guard.check(16)
+
+
+def test_one_bad_worker_stops_all(on_workers):
+    """A NaN in one worker's share reaches the others with the averaged gradients; none of them hangs."""
+    def poisoned(rank: int):
+        class Half(Table):
+            def draw(self, *arguments):
+                images, labels = super().draw(*arguments)
+                return (images * math.nan if rank == 1 else images), labels
+
+        with pytest.raises(NonFiniteLoss):
+            train(run(), Half(TABLE.images, None, (), {}))
+        return True
+
+    assert on_workers(poisoned, 2) == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("settings", "workers", "message"),
+    [
+        (run(batch_size=9), 2, "batch_size: 9 cannot be split evenly between 2 workers; write"),
+        (run(batch_size=64), 1, "batch_size: 64 is more than the 50 images"),
+        (run("dcgan", OBJECTIVES["wgan_gp"]), 1, None),
+        (dataclasses.replace(run("dcgan", OBJECTIVES["wgan_gp"]), networks={"name": "dcgan"}), 1, "batch norm mixes the batch"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_at_the_door(settings, workers, message):
+    if message is None:
+        settings.check(TABLE.shape, 0, workers, len(TABLE))
+    else:
+        with pytest.raises(ConfigError, match=message):
+            settings.check(TABLE.shape, 0, workers, len(TABLE))
+
+
+@pytest.mark.parametrize("option", [{"images": 0}, {"batch_size": 0}, {"log_every": 0}, {"ema_half_life": -1}])
+def test_lengths_out_of_range_are_refused(option):
+    with pytest.raises(ConfigError, match=next(iter(option))):
+        Training(**option)
