@@ -7,6 +7,8 @@ from typing import Any
 
 from ganlib.config import ConfigError, parse, suggest
 
+SECTIONS = {"datasets": "dataset", "objectives": "objective"}  # room → its section of the configuration, where unlike
+
 
 def names(room: str) -> list[str]:
     """The components of a room: its modules that hold a `Config` and can be asked for by name."""
@@ -18,7 +20,7 @@ def names(room: str) -> list[str]:
 def module(room: str, name: Any) -> ModuleType:
     """The module `ganlib.<room>.<name>`; ConfigError with the nearest name if there is none."""
     if name not in (known := names(room)):
-        raise ConfigError(f"{room}.name: there is no {name!r} in ganlib/{room}/{suggest(str(name), known)}")
+        raise ConfigError(f"{_section(room)}.name: there is no {name!r} in ganlib/{room}/{suggest(str(name), known)}")
     return importlib.import_module(f"ganlib.{room}.{name}")
 
 
@@ -26,7 +28,11 @@ def component(room: str, section: dict[str, Any]) -> tuple[ModuleType, Any]:
     """{"name": ..., **options} → (module, its parsed Config). The options are checked against that Config."""
     if not isinstance(section, dict) or "name" not in section:
         known = ", ".join(names(room))
-        raise ConfigError(f"{room}: a mapping with a `name` is needed (one of {known}), got {section!r}")
+        raise ConfigError(f"{_section(room)}: a mapping with a `name` is needed (one of {known}), got {section!r}")
     found = module(room, section["name"])
     options = {key: value for key, value in section.items() if key != "name"}
-    return found, parse(found.Config, options, room)
+    return found, parse(found.Config, options, _section(room))
+
+
+def _section(room: str) -> str:
+    return SECTIONS.get(room, room)

@@ -8,6 +8,8 @@ broadcasting (N, 1) against (N,) would silently compare every sample with every 
 sp(t) = log(1 + eᵗ) below, so that sp(−D) = −log σ(D) and sp(D) = −log(1 − σ(D)).
 """
 
+from typing import Any
+
 from torch import Tensor
 from torch.nn.functional import relu, softplus
 
@@ -96,4 +98,4 @@ class hinge:
     generator = wasserstein.generator
 
 
-LOSSES = {loss.__name__: loss for loss in (minimax, non_saturating, least_squares, wasserstein, hinge)}
+LOSSES: dict[str, Any] = {loss.__name__: loss for loss in (minimax, non_saturating, least_squares, wasserstein, hinge)}

@@ -18,6 +18,11 @@ class SyncBatchNorm2d(nn.modules.batchnorm._BatchNorm):
     worker with the whole batch. Every worker must hold a share of one size. On one worker it is plain batch norm.
     """
 
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+    momentum: float
+
     def _check_input_dim(self, input: Tensor) -> None:
         if input.ndim != 4:
             raise ValueError(f"images (N, C, H, W) are needed, got {tuple(input.shape)}")

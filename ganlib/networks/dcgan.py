@@ -46,10 +46,9 @@ class Generator(nn.Module):
         self.base, doublings = stages(shape)
         channels = config.width * 2 ** (doublings - 1)
         self.bottom = channels
-        # A 4×4 transposed convolution of a 1×1 map is a linear map, and faster as one.
-        layers: list[nn.Module] = []
+        # A transposed convolution of a 1×1 map is a linear map, and faster as one.
         self.project = nn.Linear(config.latent, channels * self.base**2, bias=False)
-        layers += [norm2d(config.generator_norm, channels), nn.ReLU(inplace=True)]
+        layers: list[nn.Module] = [norm2d(config.generator_norm, channels), nn.ReLU(inplace=True)]
         for _ in range(doublings - 1):
             layers += [nn.ConvTranspose2d(channels, channels // 2, 4, stride=2, padding=1, bias=False)]
             channels //= 2
@@ -59,8 +58,7 @@ class Generator(nn.Module):
         self.apply(_initialize)
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        maps = self.project(z).view(-1, self.bottom, self.base, self.base)
-        return self.layers(maps.contiguous(memory_format=torch.channels_last))
+        return self.layers(self.project(z).view(-1, self.bottom, self.base, self.base))
 
 
 class Discriminator(nn.Module):
@@ -92,8 +90,9 @@ def _initialize(module: nn.Module) -> None:
     """All weights N(0, 0.02), those of batch norm N(1, 0.02): the paper's sec. 3 and its authors' code."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
         # Under spectral norm, `weight` is computed; what is stored is the original.
-        weight = module.parametrizations.weight.original if hasattr(module, "parametrizations") else module.weight
-        nn.init.normal_(weight, 0.0, 0.02)
+        parameters = dict(module.named_parameters())
+        name = "weight" if "weight" in parameters else "parametrizations.weight.original"
+        nn.init.normal_(parameters[name], 0.0, 0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
     elif isinstance(module, nn.modules.batchnorm._BatchNorm):

@@ -3,14 +3,14 @@
 import abc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from ganlib.config import require
 
-Networks = Mapping[str, nn.Module]  # role → network
+Networks = Mapping[str, Any]  # role → nn.Module; a generator has `latent`, a discriminator `mixes_batch`
 Stats = dict[str, Tensor]  # metric → detached scalar
 
 

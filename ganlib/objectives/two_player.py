@@ -17,6 +17,8 @@ from ganlib.verdict import Verdict
 
 @dataclass(frozen=True)
 class Penalty:
+    """How much a penalty counts, and how often it is taken."""
+
     weight: float  # λ, or γ of R1 and R2 (which carry their own ½)
     every: int = 1  # in batches; above 1 it is a move of its own with weight·every (lazy regularisation, StyleGAN2)
 
@@ -61,8 +63,8 @@ def judge(discriminator: nn.Module, real: Tensor, fake: Tensor, label: Tensor | 
     if discriminator.mixes_batch:
         return discriminator(real, label), discriminator(fake, label)
     both = discriminator(torch.cat([real, fake]), None if label is None else torch.cat([label, label]))
-    halves = [(None, None) if output is None else output.chunk(2) for output in both]
-    return Verdict(*(half[0] for half in halves)), Verdict(*(half[1] for half in halves))
+    of_real, of_fake = zip(*((None, None) if output is None else output.chunk(2) for output in both), strict=True)
+    return Verdict(*of_real), Verdict(*of_fake)
 
 
 def _gradient_penalty(score: penalties.Score, batch: Batch, fake: Tensor) -> Tensor:
@@ -85,16 +87,15 @@ NEED_FAKES = ("gradient_penalty", "r2")
 
 
 class TwoPlayer(Objective):
+    """Moves: D (the adversarial loss and the penalties of every batch), D_<penalty> (each lazy one), G."""
+
     def __init__(self, config: Config):
         super().__init__()
         self.config = config
         self.optimizers = config.optimizers
         self.loss = LOSSES[config.loss]
-        self.discriminator_loss = (
-            self.loss.discriminator
-            if config.real_target == 1
-            else functools.partial(self.loss.discriminator, real_target=config.real_target)
-        )
+        smoothing = {} if config.real_target == 1 else {"real_target": config.real_target}
+        self.discriminator_loss = functools.partial(self.loss.discriminator, **smoothing)
         active = {name: penalty for name, penalty in config.penalties.items() if penalty.weight > 0}
         self.prompt = {name: penalty for name, penalty in active.items() if penalty.every == 1}
         self.lazy = {name: penalty for name, penalty in active.items() if penalty.every > 1}

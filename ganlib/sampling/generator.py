@@ -44,7 +44,7 @@ def untrained(directory: Path) -> tuple[nn.Module, Description]:
     return networks["generator"].eval(), description
 
 
-def latents(generator: nn.Module, count: int, seed: int) -> Tensor:
+def latents(generator: Any, count: int, seed: int) -> Tensor:
     """Standard normal (count, latent): a pure function of the seed, and a prefix of what a larger count gives."""
     return torch.randn(count, generator.latent, generator=torch.Generator().manual_seed(seed))
 

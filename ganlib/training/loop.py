@@ -23,8 +23,11 @@ Snapshot = Callable[[int, nn.Module], float | None]  # images seen, averaged gen
 class Images(Protocol):
     """Real images: `ganlib.datasets.table.Table` is one."""
 
-    shape: tuple[int, int, int]  # (C, H, W)
     classes: tuple[str, ...]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W)"""
 
     def __len__(self) -> int: ...
 
@@ -54,7 +57,7 @@ def train(
 
     objective = run.build_objective().to(device)
     networks = {
-        role: network.to(device, memory_format=torch.channels_last)
+        role: network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         for role, network in run.build_networks(images.shape, len(images.classes)).items()
     }
     average = MovingAverage(networks["generator"], settings.ema_half_life, settings.ema_rampup)

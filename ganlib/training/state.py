@@ -53,12 +53,23 @@ def save(directory: Path, state: State, distance: float | None, keep: int) -> Pa
 
 
 def load(directory: Path) -> State | None:
-    """The newest whole state, on the CPU; None if there is none. A damaged one is skipped, and said."""
+    """The newest whole state, on the CPU; None if there is none."""
+    path = newest(directory)
+    return torch.load(path, map_location="cpu", weights_only=True) if path else None
+
+
+def newest(directory: Path) -> Path | None:
+    """The newest whole checkpoint. A damaged one is skipped, and said."""
     for path in reversed(found(directory)):
         if _sha256(path) == _about(path)["sha256"]:
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return path
         warnings.warn(f"checkpoint {path} is damaged (its hash differs); going back to the one before it", stacklevel=2)
     return None
+
+
+def images_seen(path: Path) -> int:
+    """When a checkpoint was made."""
+    return _about(path)["images_seen"]
 
 
 def found(directory: Path) -> list[Path]:

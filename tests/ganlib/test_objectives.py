@@ -153,8 +153,8 @@ def test_lazy_regularisation_weighs_for_the_batches_it_skips():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"loss": "hinges"}, "objectives.loss.*did you mean 'hinge'"),
-        ({"n_critic": 0}, "objectives.n_critic: must be at least 1, got 0"),
+        ({"loss": "hinges"}, "objective.loss.*did you mean 'hinge'"),
+        ({"n_critic": 0}, "objective.n_critic: must be at least 1, got 0"),
         ({"penalties": {"gradient_penalty": {"weight": -1}}}, r"gradient_penalty.weight: must not be negative"),
         ({"penalties": {"gradient_penality": {"weight": 1}}}, "did you mean 'gradient_penalty'"),
         ({"penalties": {"r1": {"weight": 1, "every": 0}}}, "r1.every: must be at least 1"),
@@ -174,5 +174,5 @@ def test_what_cannot_be_played_is_refused(options, message):
 
 def test_a_gradient_penalty_with_batch_norm_in_the_critic_is_refused():
     game, networks = players(OBJECTIVES["wgan_gp"], DCGAN | {"discriminator_norm": "batch"})
-    with pytest.raises(ConfigError, match="batch norm mixes the batch; set networks.discriminator_norm to"):
+    with pytest.raises(ConfigError, match=r"batch norm mixes the batch; set networks\.discriminator_norm to"):
         game.check(networks)

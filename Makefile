@@ -1,0 +1,37 @@
+# make repro   from raw images to a registered champion    make test   the tests (not the slow ones)
+# make ui      the MLflow pages, on this machine alone     make lint   ruff and mypy
+# Each sets up what it needs in .venv, with the versions of constraints.txt. PYTHON chooses the interpreter (3.11 or later).
+
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+PORT ?= 5000
+
+.PHONY: repro test slow lint ui setup
+
+repro: setup
+	dvc repro
+
+test: setup
+	python -m pytest -m "not slow and not gpu"
+
+slow: setup
+	python -m pytest -m "slow and not gpu"
+
+lint: setup
+	ruff check .
+	mypy
+
+ui: setup
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_DISABLE_TELEMETRY=true mlflow server --workers 1 \
+	  --host 127.0.0.1 --port $(PORT) --backend-store-uri sqlite:///mlflow.db --artifacts-destination ./mlartifacts
+
+setup: $(BIN)/.installed
+
+# torch first: what comes after is then satisfied with it, and asks for no other build.
+$(BIN)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; make PYTHON=python3.11 ...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv || { echo "no venv module: apt-get install python3-venv"; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[pipelines,dev]'
+	touch $@

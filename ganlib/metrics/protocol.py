@@ -1,0 +1,72 @@
+"""What is measured, and how: the `evaluation` section of the configuration, and the protocol behind each number."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ganlib.config import require
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The `evaluation` section.
+
+    extractor: efficientnet_lite0 (embedded), or inception with `inception_path`, the canonical file; see `features.py`.
+    resize: side in pixels that images are brought to for efficientnet_lite0; inception always takes 299.
+    images: real images of the test split, and as many generated ones.
+    neighbours: k of precision and recall. splits: parts of the inception score.
+    seed: of the generated images and of the classifier. truncation: of the latents, 1 = none.
+    classifier_images: labelled training images shown to the classifier that counts the classes.
+    """
+
+    extractor: Literal["efficientnet_lite0", "inception"] = "efficientnet_lite0"
+    inception_path: str | None = None
+    resize: int = 112
+    images: int = 5000
+    neighbours: int = 3
+    splits: int = 10
+    seed: int = 0
+    truncation: float = 1.0
+    batch_size: int = 25
+    classifier_images: int = 60_000
+
+    def __post_init__(self) -> None:
+        require(self.resize >= 32, f"resize: at least 32 px, got {self.resize}; 112 is the default")
+        require(1 <= self.neighbours < self.images, f"neighbours: between 1 and images - 1 = {self.images - 1}, "
+                f"got {self.neighbours}; 3 is usual")
+        require(1 <= self.splits <= self.images, f"splits: between 1 and images = {self.images}, got {self.splits}")
+        require(self.seed >= 0, f"seed: 0 or more, got {self.seed}")
+        require(0 < self.truncation <= 1, f"truncation: above 0 and at most 1 (1 = none), got {self.truncation}")
+        require(self.batch_size >= 1, f"batch_size: at least 1, got {self.batch_size}")
+        require(self.classifier_images >= 1, f"classifier_images: at least 1, got {self.classifier_images}")
+        require(self.extractor != "inception" or self.inception_path is not None,
+                "inception_path: `extractor: inception` needs the path of pt_inception-2015-12-05-6726825d.pth")
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Two numbers may be compared only where all of this is equal."""
+
+    distance: str
+    extractor: str
+    weights_sha256: str
+    resize: int
+    resize_method: str
+    real_split: str
+    real_images: int
+    generated_images: int
+    quantisation: str
+    ema: bool
+    truncation: float
+    neighbours: int
+    splits: int
+    seed: int
+    data_sha256: str
+
+
+def differences(a: Protocol | Mapping[str, Any], b: Protocol | Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """The fields in which two protocols (or their dicts) differ: (name, in a, in b); None for no such field."""
+    left, right = (dataclasses.asdict(x) if isinstance(x, Protocol) else x for x in (a, b))
+    return [(name, left.get(name), right.get(name)) for name in dict.fromkeys([*left, *right])
+            if left.get(name) != right.get(name)]

@@ -1,0 +1,82 @@
+"""conf/ + choices → params.yaml, which `dvc repro` then reproduces.
+
+    python -m pipelines.compose                                      # what conf/config.yaml chooses
+    python -m pipelines.compose objective=wgan_gp training.images=2e6
+    python -m pipelines.compose --check                              # is params.yaml what conf/ composes to?
+
+`dvc exp run -S objective=wgan_gp` composes in the same way, and runs. The choices are kept in params.yaml under
+`composed`, so that an edit of conf/ which params.yaml does not have yet is noticed and not silently left out.
+"""
+
+import argparse
+import os
+import shlex
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from ganlib.config import ConfigError
+from pipelines.params import PARAMS, parse_params
+
+CONF = Path("conf")
+HEADER = "# Written by `python -m pipelines.compose`; change conf/ or the choices and run it again.\n"
+
+
+def composition(choices: list[str]) -> dict[str, Any]:
+    """What conf/ and the choices (Hydra overrides) compose to, checked."""
+    try:
+        with initialize_config_dir(str(CONF.resolve()), version_base=None):
+            composed = compose("config", overrides=choices)
+        raw: Any = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(f"conf/: {error}") from None
+    parse_params(raw)
+    return raw | {"composed": choices}
+
+
+def write(choices: list[str], path: Path = PARAMS) -> None:
+    """Compose, check, and replace `path`."""
+    text = HEADER + yaml.safe_dump(composition(choices), sort_keys=False, allow_unicode=True)
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text)
+    os.replace(temporary, path)
+
+
+def check(path: Path = PARAMS) -> None:
+    """ConfigError if conf/ was edited since `path` was composed, or `path` by hand."""
+    raw = yaml.safe_load(path.read_text())
+    parse_params(raw)
+    if (choices := raw.get("composed")) is None:
+        return  # composed by `dvc exp run` at the moment it ran
+    if differing := _differences(raw, composition(choices)):
+        command = shlex.join(["python", "-m", "pipelines.compose", *choices])
+        raise ConfigError(f"{path} is not what conf/ composes to: {'; '.join(differing)}. To take over conf/: "
+                          f"{command} (your own values go behind it, as in training.images=2e6)")
+
+
+def _differences(ours: Any, theirs: Any, where: str = "") -> list[str]:
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        return [difference for key in ours | theirs
+                for difference in _differences(ours.get(key), theirs.get(key), f"{where}.{key}".lstrip("."))]
+    return [] if ours == theirs else [f"{where} is {ours!r}, conf/ says {theirs!r}"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="only compare; exit 1 if params.yaml is out of date")
+    parser.add_argument("choices", nargs="*", metavar="group=choice or key=value")
+    arguments = parser.parse_args()
+    try:
+        check() if arguments.check else write(arguments.choices)
+    except ConfigError as error:
+        raise SystemExit(f"compose: {error}") from None
+    print(f"{PARAMS} is what conf/ composes to" if arguments.check else f"wrote {PARAMS}")
+
+
+if __name__ == "__main__":
+    main()

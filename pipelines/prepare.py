@@ -1,0 +1,51 @@
+"""Stage prepare: the data set of params.yaml → the image table in data/table/.
+
+    python -m pipelines.prepare [--params params.yaml]
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import yaml
+from tqdm import tqdm
+
+from ganlib import build
+from ganlib.config import ConfigError
+from ganlib.datasets.table import read_manifest
+
+TABLE = Path("data/table")
+
+
+def run(section: Any, directory: Path = TABLE) -> dict[str, Any]:
+    """Prepare the data set of a `dataset` section; gives the manifest of the table."""
+    source, config = build.component("datasets", section)
+    with tqdm(unit=" images", disable=None, leave=False) as bar:  # None: no bar where stderr is not a terminal
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        source.prepare(config, directory, progress)
+    return read_manifest(directory)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    arguments = parser.parse_args()
+    try:
+        # Only this section: preparing data must not wait for an objective that is still being written.
+        section = (yaml.safe_load(arguments.params.read_text()) or {}).get("dataset")
+        manifest = run(section)
+    except (ConfigError, OSError) as error:
+        raise SystemExit(f"prepare: {error}") from None
+    counts = ", ".join(f"{split['images']} {name}" for name, split in manifest["splits"].items())
+    labels = f"{len(manifest['classes'])} classes" if manifest["classes"] else "no labels"
+    print(f"images  {counts} from {manifest['source']}")
+    print(f"shape   {'×'.join(map(str, manifest['shape']))} uint8, {labels}")
+    print(f"hash    {manifest['sha256']}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""The code of a registered generator. MLflow copies this file and ganlib into the model, and runs them on loading.
+
+Input: a table with one row an image: `seed`, and where wanted `label` (conditional generators only) and `truncation`
+(0 … 1; 1, the default, switches it off); the parameter `n` asks for n images of each row instead of one.
+Output: uint8 images (rows · n, C, H, W).
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from mlflow.models import set_model
+from mlflow.pyfunc.model import PythonModel
+
+
+class GeneratorModel(PythonModel):
+    def load_context(self, context: Any) -> None:
+        from ganlib.sampling import generator  # the model's own copy, which MLflow has put on the path by now
+
+        self.library = generator
+        self.generator: Any
+        self.generator, _ = generator.load(Path(context.artifacts["generator"]))
+
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> np.ndarray:
+        count, rows = int((params or {}).get("n", 1)), len(model_input)
+        if count < 1:
+            raise ValueError(f"n: at least 1 image of each row must be asked for, got {count}")
+        truncation = model_input["truncation"].to_numpy(float) if "truncation" in model_input else np.ones(rows)
+        if not ((truncation >= 0) & (truncation <= 1)).all():
+            raise ValueError(f"truncation: values in [0, 1] are needed, got {truncation.tolist()}")
+        z = torch.cat([self.library.latents(self.generator, count, int(seed)) for seed in model_input["seed"]])
+        z *= torch.tensor(truncation, dtype=z.dtype).repeat_interleave(count)[:, None]
+        return self.library.decode(self.generator, z, self._labels(model_input, count)).numpy()
+
+    def _labels(self, model_input: pd.DataFrame, count: int) -> torch.Tensor | None:
+        classes = self.generator.classes
+        if "label" not in model_input:
+            if classes:
+                raise ValueError(f"label: this generator needs one, 0 … {classes - 1}")
+            return None
+        if not classes:
+            raise ValueError("label: this generator is unconditional; leave the column out")
+        labels = model_input["label"].to_numpy(np.int64)
+        if not ((labels >= 0) & (labels < classes)).all():
+            raise ValueError(f"label: 0 … {classes - 1} is needed, got {labels.tolist()}")
+        return torch.tensor(labels).repeat_interleave(count)
+
+
+set_model(GeneratorModel())

@@ -1,0 +1,185 @@
+"""Stage register: model/ and its evaluation → a version of the model `ganlib-<dataset>` in MLflow's registry.
+
+    python -m pipelines.register
+
+The alias `champion` moves to it only if its distance is better under the same protocol on the same data. Running it
+again registers nothing twice: a version is known by the weights' SHA-256 together with the protocol.
+"""
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import subprocess
+import tempfile
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import Metric
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
+
+import ganlib
+from ganlib.config import ConfigError
+from ganlib.metrics.protocol import differences
+from pipelines import tracking
+
+MODEL, EVALUATION, REGISTRATION = Path("model"), Path("evaluation"), Path("registration.json")
+ALIAS = "champion"
+WRAPPER = Path(__file__).with_name("pyfunc_model.py")
+REQUIREMENTS = ("mlflow", "numpy", "pandas", "pillow", "safetensors", "torch")  # of sampling and of the wrapper
+CODE = ("ganlib", "pipelines", "conf", "params.yaml", "dvc.yaml")  # an edit of these makes a revision dirty
+
+
+def register(model: Path = MODEL, evaluation: Path = EVALUATION) -> dict[str, Any]:
+    """Gives {"name", "version", "champion": whether this version is it now, "reason"}.
+
+    Raises ConfigError if there is nothing to register, and what MLflow's client raises if the registry cannot be
+    reached; then no version was made, or the next call finds it and goes on from there.
+    """
+    description, measured = _read(model / "generator.json"), _read(evaluation / "metrics.json")
+    protocol, distance = measured["protocol"], measured["distance"]
+    if protocol["data_sha256"] != description["data_sha256"]:
+        raise ConfigError(f"{model} was trained on the data {description['data_sha256'][:12]} and {evaluation} was "
+                          f"measured with {protocol['data_sha256'][:12]}; run `dvc repro`, which brings them together")
+    name = f"ganlib-{description['dataset']}"
+    weights = hashlib.sha256((model / "generator.safetensors").read_bytes()).hexdigest()
+    identity = hashlib.sha256((weights + json.dumps(protocol, sort_keys=True)).encode()).hexdigest()
+    numbers = {key: entry for key, entry in measured.items() if isinstance(entry, dict) and "value" in entry}
+    tags = {
+        "identity": identity, "generator_sha256": weights, "data_sha256": protocol["data_sha256"],
+        "git": git_revision(), "distance": distance, "protocol": json.dumps(protocol, sort_keys=True),
+        **{key: str(entry["value"]) for key, entry in numbers.items()},
+    }  # fmt: skip
+    mlflow.set_tracking_uri(tracking.store())
+    client = MlflowClient()
+    found = client.search_model_versions(f"name = '{name}' and tags.identity = '{identity}'")
+    version = str(found[0].version) if found else _create(client, name, model, evaluation, description, measured, tags)
+    champion, reason = _crown(client, name, version, distance, measured[distance]["value"], protocol)
+    return {"name": name, "version": version, "champion": champion, "reason": reason}
+
+
+def _create(client: MlflowClient, name: str, model: Path, evaluation: Path, description: dict[str, Any],
+            measured: dict[str, Any], tags: dict[str, str]) -> str:
+    run = _run(client, name, description, tags["generator_sha256"])
+    _log_evaluation(client, run, evaluation, measured, description["images_seen"])
+    folder = f"generator-{tags['identity'][:12]}"
+    with tempfile.TemporaryDirectory() as scratch:
+        files = Path(scratch) / "generator"
+        files.mkdir()
+        for file in ("generator.safetensors", "generator.json"):
+            shutil.copy(model / file, files)
+        mlflow.pyfunc.save_model(
+            f"{scratch}/pyfunc", python_model=str(WRAPPER), artifacts={"generator": str(files)},
+            signature=signature(description["shape"]), input_example=pd.DataFrame({"seed": [0]}),
+            code_paths=[str(Path(ganlib.__file__).parent)],
+            pip_requirements=[f"{package}=={metadata.version(package).partition('+')[0]}" for package in REQUIREMENTS],
+        )  # fmt: skip
+        client.log_artifacts(run, f"{scratch}/pyfunc", folder)
+    # With its tags in the one call that makes it: there is no moment at which a version is there and not yet described.
+    return str(mlflow.register_model(f"runs:/{run}/{folder}", name, tags=tags).version)
+
+
+def signature(shape: list[int]) -> ModelSignature:
+    """What goes into a registered generator, and comes out; see `pyfunc_model.py`."""
+    inputs = Schema([ColSpec("long", "seed"), ColSpec("long", "label", required=False),
+                     ColSpec("double", "truncation", required=False)])
+    outputs = Schema([TensorSpec(np.dtype(np.uint8), (-1, *shape))])
+    return ModelSignature(inputs, outputs, ParamSchema([ParamSpec("n", "long", 1)]))
+
+
+def _run(client: MlflowClient, name: str, description: dict[str, Any], weights: str) -> str:
+    """The MLflow run of the training; where its directory is not on this machine, a run for what is registered."""
+    directory = Path(description["run"])
+    if (directory / tracking.JOURNAL).exists() and (run := tracking.send(directory) or tracking.run_id(directory)):
+        return run
+    experiment = tracking.open_store(name)
+    if experiment is None:
+        raise mlflow.MlflowException("no experiment could be opened")
+    if found := client.search_runs([experiment], f"tags.generator_sha256 = '{weights}'"):
+        return found[0].info.run_id
+    made = client.create_run(experiment, tags={"generator_sha256": weights}, run_name=directory.name)
+    client.set_terminated(made.info.run_id)
+    return made.info.run_id
+
+
+def _log_evaluation(client: MlflowClient, run: str, evaluation: Path, measured: dict[str, Any],
+                    images_seen: int) -> None:
+    # The time of the evaluation: logged again after an interruption, the same number is no second one.
+    time = int((evaluation / "metrics.json").stat().st_mtime * 1000)
+    numbers = {f"evaluation/{key}" + ("" if field == "value" else f".{field}"): number
+               for key, entry in measured.items() if key != "protocol" and isinstance(entry, dict)
+               for field, number in entry.items() if isinstance(number, int | float)}
+    client.log_batch(run, metrics=[Metric(name, float(number), time, images_seen) for name, number in numbers.items()])
+    for file in [evaluation / "metrics.json", *sorted(evaluation.glob("*.png"))]:
+        client.log_artifact(run, str(file), "evaluation")
+
+
+def _crown(client: MlflowClient, name: str, version: str, key: str, distance: float,
+           protocol: dict[str, Any]) -> tuple[bool, str]:
+    """Move the alias if the version deserves it: (whether it has it now, why)."""
+    champion = client.get_registered_model(name).aliases.get(ALIAS)
+    if champion is not None and str(champion) == version:
+        return True, "it is the champion already"
+    if not math.isfinite(distance):
+        return False, f"its {key} is {distance}"
+    if champion is None:
+        client.set_registered_model_alias(name, ALIAS, version)
+        return True, f"it is the first with a {key}: {distance:.4g}"
+    tags = client.get_model_version(name, champion).tags
+    their = f"the champion (version {champion})"
+    if differing := differences(protocol, json.loads(tags.get("protocol", "{}"))):
+        fields = ", ".join(f"{field} {ours!r} (the champion's: {theirs!r})" for field, ours, theirs in differing)
+        return False, f"it cannot be compared with {their}, because these differ: {fields}"
+    best = float(tags[key])
+    if distance < best:
+        client.set_registered_model_alias(name, ALIAS, version)
+        return True, f"its {key} of {distance:.4g} is better than the {best:.4g} of version {champion}"
+    return False, f"its {key} of {distance:.4g} is not better than the {best:.4g} of {their}"
+
+
+def git_revision() -> str:
+    """The commit, with "-dirty" behind it if code or configuration was edited since; "unknown" outside a checkout."""
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("-dirty" if git("status", "--porcelain", "--", *CODE) else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: not found; run `dvc repro`, which trains and evaluates first") from None
+    except ValueError as error:
+        raise ConfigError(f"{path}: not JSON ({error}); run `dvc repro` to write it again") from None
+
+
+def main() -> None:
+    try:
+        result = register()
+    except ConfigError as error:
+        raise SystemExit(f"register: {error}") from None
+    except Exception as error:  # whatever the client of the registry raises
+        where = tracking.shown(tracking.store())
+        raise SystemExit(f"register: the registry at {where} failed ({tracking.short(error)}). "
+                         "Nothing is half registered; when it can be reached, run again: python -m pipelines.register"
+                         ) from error
+    temporary = REGISTRATION.with_name(f"{REGISTRATION.name}.tmp")
+    temporary.write_text(json.dumps(result, indent=2) + "\n")
+    os.replace(temporary, REGISTRATION)
+    verdict = ALIAS if result["champion"] else f"not {ALIAS}"
+    print(f"{result['name']} version {result['version']}: {verdict}, {result['reason']}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,324 @@
+"""The journal of a run, and MLflow, which follows it.
+
+    python -m pipelines.tracking runs/<name>    # send what could not be sent while the run went on
+
+All that is logged is first a line of runs/<name>/journal.jsonl; what MLflow lacks is then sent to it. So a store that
+cannot be reached costs nothing but one warning, a run that is resumed goes on in its MLflow run, and nothing is logged
+twice. runs/<name>/mlflow.json holds how far the journal was sent to which store, and the run's id there.
+
+The store is the one that MLFLOW_TRACKING_URI names, or mlflow.db at the root of the repository.
+"""
+
+import argparse
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+
+JOURNAL, STATE = "journal.jsonl", "mlflow.json"
+SEND_EVERY = 5.0  # seconds between two sendings of metrics
+RETRY_AFTER = (30.0, 600.0)  # seconds until a store that failed is tried again: at first, and, doubling, at most
+BATCH = 1000  # metrics MLflow takes at once
+ROOT = Path(__file__).resolve().parents[1]
+METRIC_NAME = re.compile(r"[\w\-. :/]{1,250}")  # what MLflow takes
+
+log = logging.getLogger(__name__)
+
+
+def store() -> str:
+    """The URI of the tracking store and registry."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{ROOT}/mlflow.db"
+
+
+def shown(uri: str) -> str:
+    """The URI without the user name and password that it may hold."""
+    parts = urlsplit(uri)
+    return uri.replace(f"{parts.netloc}", parts.netloc.rpartition("@")[2]) if "@" in parts.netloc else uri
+
+
+def open_store(experiment: str) -> str | None:
+    """Create the schema and the experiment where they lack; gives the experiment's id, None if the store is away.
+
+    Called once, before workers use the store: the first use of a new sqlite store by several processes corrupts it.
+    """
+    os.environ["MLFLOW_TRACKING_URI"] = store()  # for the workers that this process starts
+    try:
+        return _experiment(MlflowClient(store()), experiment)
+    except Exception as error:
+        log.warning("%s cannot be reached (%s); the run's journal keeps what is logged", shown(store()), short(error))
+        return None
+
+
+def _experiment(client: MlflowClient, name: str) -> str:
+    if found := client.get_experiment_by_name(name):
+        return found.experiment_id
+    # Beside the database and absolute, or each working directory would have artifacts of its own.
+    database = store().removeprefix("sqlite:///")
+    beside = Path(database).resolve().parent / "mlartifacts" if database != store() else None
+    try:
+        return client.create_experiment(name, beside.as_uri() if beside else None)
+    except MlflowException:  # made by another process meanwhile; or deleted, and MLflow says how to restore it
+        if found := client.get_experiment_by_name(name):
+            return found.experiment_id
+        raise
+
+
+class Tracker:
+    """Logs one run. Opening one on the directory of an earlier run goes on with that run.
+
+    params (nested ones are flattened with dots) and tags are those of the first time.
+    """
+
+    def __init__(self, directory: Path, experiment: str, run_name: str, params: dict[str, Any],
+                 tags: dict[str, Any]) -> None:
+        self.directory = Path(directory)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        _drop_torn_line(self.directory / JOURNAL)
+        records = list(_records(self.directory))
+        self._seen = {(name, record["images_seen"]) for record in records for name in record.get("metrics", ())}
+        self._wait, self._next = 0.0, 0.0  # the pause after a failure, and the time before which nothing is sent
+        status = [record["status"] for record in records if "status" in record][-1:]
+        if not records:
+            self._append({"start": {"experiment": experiment, "run_name": run_name, "params": flatten(params),
+                                    "tags": {name: str(value) for name, value in tags.items()}}})
+        elif status and status != ["RUNNING"]:
+            self._append({"status": "RUNNING"})
+        self._send()
+
+    def log(self, images_seen: int, metrics: dict[str, float]) -> None:
+        """Metrics at a time, measured in images seen. Those that were logged for that time before are left out."""
+        for name in metrics:
+            if not METRIC_NAME.fullmatch(name):
+                raise ValueError(f"{name!r} is no name for a metric: letters, digits and _-.:/ or space are allowed")
+        fresh = {name: float(value) for name, value in metrics.items() if (name, images_seen) not in self._seen}
+        if fresh:
+            self._seen.update((name, images_seen) for name in fresh)
+            self._append({"images_seen": images_seen, "metrics": fresh})
+        self._send()
+
+    def artifact(self, path: str | Path, folder: str = "") -> None:
+        """A file, by its path relative to the run's directory, into a folder of the run's artifacts."""
+        self._append({"artifact": Path(path).as_posix(), "folder": folder})
+        self._send()
+
+    def finish(self, status: str = "FINISHED") -> None:
+        """End the run: FINISHED, FAILED or KILLED."""
+        self._append({"status": status})
+        self._next = 0.0
+        self._send()
+
+    def _append(self, record: dict[str, Any]) -> None:
+        with (self.directory / JOURNAL).open("a") as file:
+            file.write(json.dumps({"time": int(time.time() * 1000), **record}) + "\n")
+
+    def _send(self) -> None:
+        now = time.monotonic()
+        if now < self._next:
+            return
+        try:
+            send(self.directory)
+        except Exception as error:  # whatever a store's client raises: training goes on
+            if not self._wait:
+                log.warning("%s cannot be reached (%s). Training goes on; what is logged is kept in %s and sent later, "
+                            "or by: python -m pipelines.tracking %s", shown(store()), short(error),
+                            self.directory / JOURNAL, self.directory)
+            self._wait = min(max(2 * self._wait, RETRY_AFTER[0]), RETRY_AFTER[1])
+            self._next = time.monotonic() + self._wait
+        else:
+            if self._wait:
+                log.warning("%s is reached again: all that was logged is there now", shown(store()))
+            self._wait, self._next = 0.0, now + SEND_EVERY
+
+
+def send(directory: Path) -> str | None:
+    """Send what the store lacks of a journal; gives the id of the MLflow run. Raises what MLflow's client raises.
+
+    None, and nothing is sent, while another process is sending the same journal.
+    """
+    with _alone(directory) as alone:
+        if not alone:
+            return None
+        client, state = MlflowClient(store()), _state(directory)
+        if not _exists(client, state["run_id"]):
+            state = {"run_id": _create_run(client, next(_records(directory))), "sent": 0}
+            _write_state(directory, state)
+        pending = list(_records(directory, state["sent"]))
+        metrics: list[Metric] = []
+        for record in pending:
+            metrics += [Metric(name, value, record["time"], record["images_seen"])
+                        for name, value in record.get("metrics", {}).items()]
+            if len(metrics) >= BATCH or "metrics" not in record:
+                _log_metrics(client, state["run_id"], metrics)
+                metrics = []
+                _send_other(client, state["run_id"], directory, record)
+                state["sent"] = record["end"]
+                _write_state(directory, state)
+        if metrics:
+            _log_metrics(client, state["run_id"], metrics)
+            state["sent"] = pending[-1]["end"]
+            _write_state(directory, state)
+        return state["run_id"]
+
+
+def run_id(directory: Path) -> str | None:
+    """The run's id in the present store, if it was sent there."""
+    return _state(directory)["run_id"]
+
+
+def history(directory: Path) -> list[dict[str, float]]:
+    """The logged metrics by time: one {"images_seen": …, name: value, …} for each, in order."""
+    rows: dict[int, dict[str, float]] = {}
+    for record in _records(directory):
+        if "metrics" in record:
+            row = rows.setdefault(record["images_seen"], {"images_seen": record["images_seen"]})
+            row.update(record["metrics"])
+    return [rows[images_seen] for images_seen in sorted(rows)]
+
+
+def last(directory: Path) -> tuple[int, dict[str, float]] | None:
+    """The images seen and the metrics that were logged last. Cheap: reads the end of the journal only."""
+    path = Path(directory) / JOURNAL
+    if not path.exists():
+        return None
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - (1 << 16)))
+        lines = file.read().split(b"\n")[:-1]  # what follows the last newline is being written
+    for line in reversed(lines):
+        with contextlib.suppress(ValueError, TypeError):  # the first one may be cut
+            if "metrics" in (record := json.loads(line)):
+                return record["images_seen"], record["metrics"]
+    return None
+
+
+def flatten(nested: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    """{"a": {"b": 1}} → {"a.b": "1"}"""
+    flat: dict[str, str] = {}
+    for key, value in nested.items():
+        if isinstance(value, dict) and value:
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = str(value)
+    return flat
+
+
+def _exists(client: MlflowClient, run: str | None) -> bool:
+    """Whether the store has the run; someone may have deleted it, or the whole store."""
+    try:
+        return run is not None and client.get_run(run).info.lifecycle_stage == "active"
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return False
+        raise
+
+
+def _create_run(client: MlflowClient, record: dict[str, Any]) -> str:
+    start = record["start"]
+    run = client.create_run(_experiment(client, start["experiment"]), record["time"], start["tags"], start["run_name"])
+    return run.info.run_id
+
+
+def _log_metrics(client: MlflowClient, run: str, metrics: list[Metric]) -> None:
+    for start in range(0, len(metrics), BATCH):
+        client.log_batch(run, metrics=metrics[start:start + BATCH])
+
+
+def _send_other(client: MlflowClient, run: str, directory: Path, record: dict[str, Any]) -> None:
+    if "start" in record:
+        params = [Param(name, value[:6000]) for name, value in record["start"]["params"].items()]
+        for first in range(0, len(params), 100):  # MLflow's limits for a value and for a batch
+            client.log_batch(run, params=params[first:first + 100])
+    elif "artifact" in record:
+        path = Path(directory) / record["artifact"]
+        if path.exists():
+            client.log_artifact(run, str(path), record["folder"] or None)
+        else:  # must not hold up what comes after it
+            client.log_batch(run, tags=[RunTag("missing_artifact", record["artifact"])])
+            log.warning("%s was logged but is not there any more; it is left out", path)
+    elif record.get("status") == "RUNNING":
+        client.update_run(run, status="RUNNING")
+    elif "status" in record:
+        client.set_terminated(run, record["status"], record["time"])
+
+
+def _records(directory: Path, start: int = 0) -> Iterator[dict[str, Any]]:
+    """The journal's records from byte `start` on, each with the byte at which it ends as "end"."""
+    path = Path(directory) / JOURNAL
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        file.seek(start)
+        end = start
+        for line in file:
+            if not line.endswith(b"\n"):
+                return  # being written, or torn by a kill
+            end += len(line)
+            yield {**json.loads(line), "end": end}
+
+
+def _drop_torn_line(path: Path) -> None:
+    """Cut off the half line that a killed process may have left, or the next record would be glued to it."""
+    if path.exists():
+        content = path.read_bytes()
+        if not content.endswith(b"\n"):
+            os.truncate(path, content.rfind(b"\n") + 1)
+
+
+def _states(directory: Path) -> dict[str, Any]:
+    path = Path(directory) / STATE
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def _state(directory: Path) -> dict[str, Any]:
+    """The run's id in the present store, and how many bytes of the journal were sent there."""
+    return _states(directory).get(shown(store()), {"run_id": None, "sent": 0})
+
+
+def _write_state(directory: Path, state: dict[str, Any]) -> None:
+    temporary = Path(directory) / f"{STATE}.tmp"
+    temporary.write_text(json.dumps(_states(directory) | {shown(store()): state}, indent=2) + "\n")
+    os.replace(temporary, Path(directory) / STATE)
+
+
+@contextlib.contextmanager
+def _alone(directory: Path) -> Iterator[bool]:
+    """Whether this process is the only one that sends this journal, held until the end of the block."""
+    with (Path(directory) / "mlflow.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
+def short(error: Exception) -> str:
+    """The first line of an error, without what a URI in it may give away."""
+    return re.sub(r"//[^/@\s]*@", "//", (str(error).splitlines() or [type(error).__name__])[0])[:200]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", type=Path, metavar="runs/<name>")
+    for directory in parser.parse_args().runs:
+        if not (directory / JOURNAL).exists():
+            raise SystemExit(f"tracking: {directory / JOURNAL} does not exist; name the directory of a run")
+        try:
+            run = send(directory)
+        except Exception as error:
+            raise SystemExit(f"tracking: {shown(store())} cannot be reached ({short(error)}); run this later") from None
+        print(f"{directory}: " + (f"all of it is in MLflow, run {run}" if run else "another process is sending it"))
+
+
+if __name__ == "__main__":
+    main()

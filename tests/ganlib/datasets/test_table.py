@@ -1,0 +1,199 @@
+import errno
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from ganlib.config import ConfigError
+from ganlib.datasets import table
+from ganlib.datasets.table import Table
+
+SHAPE = (3, 4, 5)
+
+
+def some(count, seed=0):
+    draw = np.random.default_rng(seed)
+    return draw.integers(0, 256, (count, *SHAPE), np.uint8), draw.integers(0, 2, count)
+
+
+def pieces(images, labels, size=7):
+    for start in range(0, len(images), size):
+        yield images[start:start + size], None if labels is None else labels[start:start + size]
+
+
+def write(directory, count=20, seed=0, labelled=True, size=7, **changes):
+    images, labels = some(count, seed)
+    labels = labels if labelled else None
+    options = {"shape": SHAPE, "name": "toy", "source": "test", "classes": ("a", "b") if labelled else ()}
+    table.write(directory, {"train": (count, pieces(images, labels, size)),
+                            "test": (2, pieces(images[:2], None if labels is None else labels[:2]))},
+                **{**options, **changes})
+    return images, labels
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_what_was_written_is_read_back_without_a_copy(tmp_path, labelled):
+    images, labels = write(tmp_path / "table", labelled=labelled)
+    opened = Table.open(tmp_path / "table", "train")
+    assert len(opened) == 20 and opened.shape == SHAPE
+    assert np.array_equal(opened.images, images)
+    assert not opened.images.flags.owndata and not opened.images.flags.writeable
+    if labelled:
+        assert opened.classes == ("a", "b") and np.array_equal(opened.labels, labels)
+        assert opened.labels.dtype == np.int64
+    else:
+        assert opened.classes == () and opened.labels is None
+    assert len(Table.open(tmp_path / "table", "test")) == 2
+    assert opened.manifest["splits"]["train"]["images"] == 20
+    assert sorted(os.listdir(tmp_path)) == ["table"]
+    assert sorted(os.listdir(tmp_path / "table")) == ["manifest.json", "test.arrow", "train.arrow"]
+
+
+def test_the_ipc_file_holds_fixed_shape_tensors(tmp_path):
+    import pyarrow as pa
+    write(tmp_path / "table")
+    with pa.memory_map(str(tmp_path / "table" / "train.arrow")) as file:
+        schema = pa.ipc.open_file(file).schema
+    assert schema.field("image").type == pa.fixed_shape_tensor(pa.uint8(), SHAPE)
+    assert schema.field("label").type == pa.int64()
+
+
+def test_the_hash_is_of_the_content(tmp_path):
+    def digest(where, **options):
+        write(tmp_path / where, **options)
+        return table.read_manifest(tmp_path / where)["sha256"]
+
+    first = digest("a")
+    assert first == digest("b", size=3, source="elsewhere")
+    assert len({first, digest("c", seed=1), digest("d", labelled=False), digest("e", classes=("a", "c"))}) == 4
+
+
+def test_batches_are_floats_from_minus_one_to_one():
+    images = np.arange(256, dtype=np.uint8).reshape(256, 1, 1, 1)
+    batch, labels = Table.from_arrays(images, np.arange(256)).batch(np.array([0, 255, 255, 127]))
+    assert batch.dtype == torch.float32 and batch.shape == (4, 1, 1, 1)
+    assert batch[0] == -1 and batch[1] == 1 and batch[3].item() == pytest.approx(-1 / 255, rel=1e-4)
+    assert labels.dtype == torch.int64 and labels.tolist() == [0, 255, 255, 127]
+    every, none = Table.from_arrays(torch.from_numpy(images)).batch(np.arange(256))
+    assert none is None
+    assert torch.equal(((every + 1) * 127.5).round().to(torch.uint8), torch.from_numpy(images))
+
+
+@pytest.mark.parametrize(("images", "labels", "classes", "message"), [
+    (np.zeros((2, 1, 4, 4), np.float32), None, (), "uint8 of shape"),
+    (np.zeros((2, 4, 4), np.uint8), None, (), "uint8 of shape"),
+    (np.zeros((2, 1, 4, 4), np.uint8), np.zeros(3, int), (), r"whole numbers of shape \(2,\)"),
+    (np.zeros((2, 1, 4, 4), np.uint8), np.zeros(2), (), "whole numbers"),
+    (np.zeros((2, 1, 4, 4), np.uint8), np.array([0, 2]), ("a", "b"), "0 … 1 are needed for 2 classes, got 0 … 2"),
+    (np.zeros((2, 1, 4, 4), np.uint8), np.array([-1, 0]), ("a", "b"), "got -1 … 0"),
+])
+def test_arrays_that_are_no_table_are_refused(images, labels, classes, message):
+    with pytest.raises(ConfigError, match=message):
+        Table.from_arrays(images, labels, classes)
+
+
+def test_a_missing_cut_or_foreign_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"manifest\.json: there is no image table; prepare"):
+        Table.open(tmp_path / "table", "train")
+    write(tmp_path / "table")
+    with pytest.raises(ConfigError, match="no split 'validation'; there are: train, test"):
+        Table.open(tmp_path / "table", "validation")
+    arrow = tmp_path / "table" / "train.arrow"
+    whole = arrow.read_bytes()
+    for damaged in (whole[:len(whole) // 2], b"", (tmp_path / "table" / "test.arrow").read_bytes()):
+        arrow.write_bytes(damaged)
+        with pytest.raises(ConfigError, match=r"train\.arrow: cannot be read"):
+            Table.open(tmp_path / "table", "train")
+    arrow.unlink()
+    with pytest.raises(ConfigError, match=r"train\.arrow: cannot be read"):
+        Table.open(tmp_path / "table", "train")
+
+
+def test_an_older_table_is_replaced_only_by_a_complete_one(tmp_path):
+    write(tmp_path / "table")
+    before = table.read_manifest(tmp_path / "table")["sha256"]
+
+    def broken():
+        yield some(5)
+        raise RuntimeError("decoder")
+
+    with pytest.raises(RuntimeError, match="decoder"):
+        table.write(tmp_path / "table", {"train": (20, broken())}, shape=SHAPE, name="toy", source="", classes="ab")
+    with pytest.raises(ValueError, match="20 images were announced, 5 came"):
+        table.write(tmp_path / "table", {"train": (20, [some(5)])}, shape=SHAPE, name="toy", source="", classes="ab")
+    assert table.read_manifest(tmp_path / "table")["sha256"] == before
+    assert os.listdir(tmp_path) == ["table"]
+    write(tmp_path / "table", seed=1)
+    assert table.read_manifest(tmp_path / "table")["sha256"] != before
+
+
+def test_what_a_killed_run_left_is_removed(tmp_path):
+    (tmp_path / ".table.partial").mkdir()
+    (tmp_path / ".table.partial" / "train.raw").write_bytes(b"half")
+    write(tmp_path / "table")
+    assert os.listdir(tmp_path) == ["table"]
+
+
+def test_a_directory_with_other_files_is_never_replaced(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years")
+    with pytest.raises(ConfigError, match="holds files that are not an image table"):
+        write(tmp_path)
+    assert (tmp_path / "thesis.tex").read_text() == "years"
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A real file system of 1 MiB."""
+    where = tmp_path / "disk"
+    where.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(where)], capture_output=True).returncode:
+        pytest.skip("only root may mount a file system")
+    yield where
+    subprocess.run(["umount", str(where)], check=True)
+
+
+def test_a_disk_too_small_is_refused_before_work_starts(small_disk):
+    def never():
+        raise AssertionError("the first piece was asked for")
+        yield
+
+    with pytest.raises(OSError, match=r"about 1[0-9]\.\d MB are needed and 1\.0 MB are free") as caught:
+        table.write(small_disk / "table", {"train": (100_000, never())}, shape=SHAPE, name="toy", source="")
+    assert caught.value.errno == errno.ENOSPC
+    assert os.listdir(small_disk) == []
+
+
+def test_a_disk_that_fills_up_meanwhile_leaves_nothing_half_written(small_disk):
+    def filling():
+        (small_disk / "someone else's").write_bytes(bytes((1 << 20) - (64 << 10)))
+        yield np.zeros((5000, *SHAPE), np.uint8), None
+
+    with pytest.raises(OSError, match=r"no space for the image table: about .* MB are needed") as caught:
+        table.write(small_disk / "table", {"train": (5000, filling())}, shape=SHAPE, name="toy", source="")
+    assert caught.value.errno == errno.ENOSPC
+    assert os.listdir(small_disk) == ["someone else's"]
+
+
+def test_a_file_that_may_not_grow_leaves_nothing_half_written(tmp_path):
+    """The same fault where nothing can be mounted: the kernel refuses to let a file of the process grow.
+
+    The first limit meets the scratch file of 300,000 bytes, the second the Arrow file, which is a little longer.
+    """
+    script = """
+import resource, numpy as np
+from ganlib.datasets import table
+for limit in (300_100, 100_000):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    try:
+        table.write("table", {"train": (5000, [(np.zeros((5000, 3, 4, 5), np.uint8), None)])}, shape=(3, 4, 5),
+                    name="toy", source="")
+    except OSError as error:
+        print(error)
+"""
+    finished = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    lines = finished.stdout.splitlines()
+    assert len(lines) == 2 and all("no space for the image table: about 0.7 MB are needed" in line for line in lines)
+    assert os.listdir(tmp_path) == []

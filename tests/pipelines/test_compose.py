@@ -1,0 +1,93 @@
+"""conf/ → params.yaml: what is composed, checked, recorded, and noticed."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ganlib.config import ConfigError
+from pipelines import compose
+from pipelines.params import load
+
+ROOT = Path(__file__).parents[2]
+GROUPS = [(group.name, file.stem) for group in sorted((ROOT / "conf").iterdir()) if group.is_dir()
+          for file in sorted(group.glob("*.yaml"))]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_committed_params_are_what_conf_composes_to():
+    shutil.copy(ROOT / "params.yaml", "params.yaml")
+    compose.check()
+    assert yaml.safe_load(Path("params.yaml").read_text())["composed"] == []
+
+
+@pytest.mark.parametrize(("group", "choice"), GROUPS)
+def test_every_file_of_conf_composes_to_what_training_accepts(group: str, choice: str):
+    needs = {"folder": ["dataset.path=images"]}.get(choice, [])
+    compose.write([f"{group}={choice}", *needs])
+    assert load().raw["composed"] == [f"{group}={choice}", *needs]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "conf").rglob("*.yaml")), ids=lambda path: path.stem)
+def test_every_file_of_conf_begins_with_the_command_that_uses_it(path: Path):
+    first = path.read_text().splitlines()[0]
+    choice = f"{path.parent.name}={path.stem}"
+    assert first.startswith("# python -m pipelines.") and (path.stem == "config" or choice in first), first
+
+
+def test_numbers_and_nested_choices_arrive():
+    compose.write(["objective=wgan_gp", "training.images=2e6", "objective.penalties.gradient_penalty.weight=1"])
+    params = load()
+    assert params.run.training.images == 2_000_000
+    assert params.run.build_objective().config.penalties["gradient_penalty"].weight == 1.0
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ("objective=wgan_pg", "wgan_pg"),
+        ("training.imagse=3", "imagse"),
+        ("+training.imagse=3", "training.imagse: unknown key; did you mean 'images'"),
+        ("objective.n_critic=0", "objective.n_critic: must be at least 1"),
+        ("objective.penalties.r1.weight=-1", "r1.weight: must not be negative"),
+        ("dataset=folder", "path"),
+        ("cluster.workers=0", "cluster.workers: must be at least 1"),
+    ],
+)
+def test_what_cannot_be_run_is_not_written(choice: str, message: str):
+    with pytest.raises(ConfigError, match=message):
+        compose.write([choice])
+    assert not Path("params.yaml").exists()
+
+
+def test_an_edit_of_conf_is_noticed_with_the_command_to_type():
+    compose.write(["objective=hinge"])
+    compose.check()
+    file = Path("conf/objective/hinge.yaml")
+    file.write_text(file.read_text().replace("n_critic: 1", "n_critic: 2"))
+    with pytest.raises(ConfigError, match=r"objective.n_critic is 1, conf/ says 2.*pipelines.compose objective=hinge"):
+        compose.check()
+
+
+def test_an_edit_of_params_is_noticed():
+    compose.write([])
+    text = Path("params.yaml").read_text()
+    Path("params.yaml").write_text(text.replace("seed: 0\ncomposed", "seed: 7\ncomposed"))
+    with pytest.raises(ConfigError, match="seed is 7, conf/ says 0"):
+        compose.check()
+
+
+def test_the_command_says_what_is_wrong_and_exits(project: Path):
+    command = [sys.executable, "-m", "pipelines.compose", "training.batch_size=0"]
+    done = subprocess.run(command, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT), "PATH": ""})
+    assert done.returncode == 1 and done.stderr.startswith("compose: ") and "batch_size" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,49 @@
+import os
+import subprocess
+import sys
+
+import pytest
+import yaml
+from PIL import Image
+
+from ganlib.datasets.table import Table
+from pipelines import prepare
+
+
+@pytest.fixture
+def workplace(tmp_path):
+    (tmp_path / "images").mkdir()
+    for k in range(300):
+        colour, mode = [(k % 256, "L"), ((k % 256, 0, 9), "RGB"), ((1, 2, 3, k % 256), "RGBA")][k % 3]
+        Image.new(mode, (20 + k % 7, 30), colour).save(tmp_path / "images" / f"{k}.png")
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(
+        {"dataset": {"name": "folder", "path": "images", "resolution": 16, "channels": 3}, "objective": "not yet"}))
+    return tmp_path
+
+
+def test_a_mixed_folder_becomes_a_table_and_three_lines(workplace):
+    finished = subprocess.run([sys.executable, "-m", "pipelines.prepare"], cwd=workplace, capture_output=True,
+                              text=True, check=True)
+    train = Table.open(workplace / "data" / "table", "train")
+    assert len(train) == 270 and train.shape == (3, 16, 16)
+    lines = finished.stdout.splitlines()
+    assert lines == ["images  270 train, 30 test from folder images", "shape   3×16×16 uint8, no labels",
+                     f"hash    {train.manifest['sha256']}"]
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"name": "fashion_mnis"}, "did you mean 'fashion_mnist'?"),
+    ({"resolutoin": 16}, "did you mean 'resolution'?"),
+    ({"channels": None}, "set dataset.channels"),
+    ({"path": "nowhere"}, "nowhere is not a folder"),
+])
+def test_bad_input_is_one_line_without_a_traceback(workplace, change, message, monkeypatch):
+    params = yaml.safe_load((workplace / "params.yaml").read_text())
+    params["dataset"].update(change)
+    (workplace / "params.yaml").write_text(yaml.safe_dump(params))
+    monkeypatch.chdir(workplace)
+    monkeypatch.setattr(sys, "argv", ["prepare"])
+    with pytest.raises(SystemExit) as caught:  # with a message: Python prints it and exits with 1
+        prepare.main()
+    assert message in caught.value.code and "\n" not in caught.value.code
+    assert not os.path.exists(workplace / "data" / "table")

@@ -1,0 +1,212 @@
+import json
+import os
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+import torch
+from mlflow import MlflowClient
+from PIL import Image
+
+from ganlib import build
+from ganlib.config import ConfigError
+from ganlib.sampling import generator as generators
+from pipelines import register, tracking
+
+SHAPE, KEY = (1, 8, 8), "fd_efficientnet_lite0"
+
+
+@pytest.fixture
+def place(empty_store, tmp_path, monkeypatch):
+    """A repository after training and evaluation, with an MLflow store of its own."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mlflow.db").write_bytes(empty_store.read_bytes())
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    logged = tracking.Tracker(tmp_path / "runs" / "toy", "ganlib-toy", "toy", {"seed": 0}, {})
+    logged.log(640, {"D/loss": 1.0})
+    logged.finish()
+    train(0)
+    evaluate(100.0)
+    return tmp_path
+
+
+def train(seed):
+    options = {"name": "mlp", "width": 16, "depth": 1, "latent": 4}
+    module, config = build.component("networks", options)
+    torch.manual_seed(seed)
+    network = module.build(config, SHAPE, 0)["generator"]
+    generators.save(register.MODEL, network, {
+        "networks": options, "shape": list(SHAPE), "classes": [], "seed": seed, "dataset": "toy", "data_sha256": "d1",
+        "run": os.path.abspath("runs/toy"), "images_seen": 640})  # fmt: skip
+
+
+def evaluate(distance, **protocol):
+    register.EVALUATION.mkdir(exist_ok=True)
+    (register.EVALUATION / "metrics.json").write_text(json.dumps({
+        KEY: {"value": distance, "floor": 16.4}, "recall": {"value": 0.5}, "classes": {"shares": [0.1, 0.9]},
+        "distance": KEY, "protocol": {"extractor": "efficientnet_lite0", "resize": 112, "data_sha256": "d1", "seed": 0,
+                                      **protocol}}))
+    Image.new("L", (8, 8)).save(register.EVALUATION / "grid.png")
+
+
+def champion():
+    aliases = MlflowClient().get_registered_model("ganlib-toy").aliases
+    return str(aliases["champion"])
+
+
+def test_a_first_model_becomes_champion_and_says_all_about_itself(place):
+    result = register.register()
+    assert (result["name"], result["version"], result["champion"]) == ("ganlib-toy", "1", True)
+    version = MlflowClient().get_model_version("ganlib-toy", "1")
+    assert champion() == "1" and version.run_id == tracking.run_id(place / "runs" / "toy")
+    assert version.tags[KEY] == "100.0" and version.tags["recall"] == "0.5" and version.tags["data_sha256"] == "d1"
+    assert json.loads(version.tags["protocol"])["resize"] == 112
+    assert version.tags["git"] == "unknown"  # here is no checkout
+    run = MlflowClient().get_run(version.run_id)
+    assert run.data.metrics == {"D/loss": 1.0, f"evaluation/{KEY}": 100.0, f"evaluation/{KEY}.floor": 16.4,
+                                "evaluation/recall": 0.5}
+    assert run.info.status == "FINISHED"
+    files = [file.path for file in MlflowClient().list_artifacts(version.run_id, "evaluation")]
+    assert files == ["evaluation/grid.png", "evaluation/metrics.json"]
+
+
+def test_a_second_time_registers_nothing(place):
+    first = register.register()
+    again = register.register()
+    assert again["version"] == first["version"] == "1" and again["champion"]
+    assert again["reason"] == "it is the champion already"
+    assert len(MlflowClient().search_model_versions("name = 'ganlib-toy'")) == 1
+    history = MlflowClient().get_metric_history(tracking.run_id(place / "runs" / "toy"), f"evaluation/{KEY}")
+    assert len(history) == 1
+
+
+@pytest.mark.parametrize(("distance", "protocol", "moves", "reason"), [
+    (90.0, {}, True, "its fd_efficientnet_lite0 of 90 is better than the 100 of version 1"),
+    (100.0, {}, False, "not better than the 100 of the champion (version 1)"),
+    (110.0, {}, False, "not better than the 100 of the champion (version 1)"),
+    (float("nan"), {}, False, "its fd_efficientnet_lite0 is nan"),
+    (50.0, {"resize": 64}, False, "these differ: resize 64 (the champion's: 112)"),
+    (50.0, {"seed": 1, "new": 5}, False, "seed 1 (the champion's: 0), new 5 (the champion's: None)"),
+])
+def test_the_champion_changes_only_for_a_better_distance_of_the_same_protocol(place, distance, protocol, moves, reason):
+    register.register()
+    train(1)
+    evaluate(distance, **protocol)
+    result = register.register()
+    assert result["version"] == "2" and result["champion"] is moves and reason in result["reason"]
+    assert champion() == ("2" if moves else "1")
+    assert register.register() == result | ({"reason": "it is the champion already"} if moves else {})
+
+
+def test_other_data_never_takes_the_champion_over(place):
+    register.register()
+    evaluate(50.0, data_sha256="d2")
+    with pytest.raises(ConfigError, match="model was trained on the data d1 and evaluation was measured with d2"):
+        register.register()
+    description = json.loads((register.MODEL / "generator.json").read_text())
+    (register.MODEL / "generator.json").write_text(json.dumps(description | {"data_sha256": "d2"}))
+    result = register.register()
+    assert not result["champion"] and "data_sha256 'd2' (the champion's: 'd1')" in result["reason"]
+
+
+def test_an_alias_that_was_not_reached_is_set_the_next_time(place):
+    """As after an interruption between the version and its alias."""
+    register.register()
+    MlflowClient().delete_registered_model_alias("ganlib-toy", "champion")
+    result = register.register()
+    assert result["champion"] and champion() == result["version"] == "1"
+
+
+def test_a_model_whose_run_is_not_on_this_machine_gets_one(place):
+    description = json.loads((register.MODEL / "generator.json").read_text())
+    (register.MODEL / "generator.json").write_text(json.dumps(description | {"run": "/elsewhere/runs/far"}))
+    result = register.register()
+    run = MlflowClient().get_run(MlflowClient().get_model_version("ganlib-toy", result["version"]).run_id)
+    assert run.info.run_name == "far" and run.data.metrics[f"evaluation/{KEY}"] == 100.0
+    assert run.info.status == "FINISHED"
+
+
+LOAD = """
+import json, sys
+import mlflow, pandas as pd
+model = mlflow.pyfunc.load_model("models:/ganlib-toy@champion")
+images = model.predict(pd.DataFrame({"seed": [3, 5], "truncation": [1.0, 0.0]}), params={"n": 2})
+import ganlib
+print(json.dumps({"ganlib": ganlib.__file__, "dtype": str(images.dtype), "images": images.tolist()}))
+"""
+
+
+@pytest.mark.slow
+def test_elsewhere_it_loads_with_its_own_code_and_gives_the_same_images(place, tmp_path_factory):
+    register.register()
+    environment = {**os.environ, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+    finished = subprocess.run([sys.executable, "-c", LOAD], cwd=tmp_path_factory.mktemp("elsewhere"), env=environment,
+                              capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr
+    loaded = json.loads(finished.stdout.splitlines()[-1])
+    assert loaded["ganlib"].startswith(str(place / "mlartifacts"))
+    assert loaded["dtype"] == "uint8"
+    network, _ = generators.load(register.MODEL)
+    expected = torch.cat([generators.sample(network, 2, 3), generators.sample(network, 2, 5, truncation=0.0)])
+    assert loaded["images"] == expected.tolist()
+    pickles = [path for path in (place / "mlartifacts").rglob("*") if path.suffix in (".pkl", ".pickle", ".pt", ".pth")]
+    assert pickles == []
+
+
+@pytest.mark.parametrize(("table", "n", "message"), [
+    ({"seed": [0], "truncation": [1.5]}, 1, "truncation"),
+    ({"seed": [0], "label": [1]}, 1, "this generator is unconditional"),
+    ({"seed": [0]}, 0, "at least 1 image"),
+    ({"seed": ["x"]}, 1, "seed"),
+    ({"sed": [0]}, 1, "seed"),
+])
+def test_what_it_cannot_draw_is_refused(place, table, n, message):
+    import mlflow
+    register.register()
+    model = mlflow.pyfunc.load_model("models:/ganlib-toy/1")
+    with pytest.raises(ValueError if message != "seed" else mlflow.MlflowException, match=message):
+        model.predict(pd.DataFrame(table), params={"n": n})
+
+
+def test_a_registry_out_of_reach_is_one_clear_message(place, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    with pytest.raises(SystemExit, match=r"registry at http://127\.0\.0\.1:9 failed .* run again: python -m pipelines"):
+        register.main()
+    assert not register.REGISTRATION.exists()
+
+
+def test_the_command_writes_registration_json(place, capsys):
+    register.main()
+    assert json.loads(register.REGISTRATION.read_text()) == {
+        "name": "ganlib-toy", "version": "1", "champion": True, "reason": f"it is the first with a {KEY}: 100"}
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        f"ganlib-toy version 1: champion, it is the first with a {KEY}: 100")
+
+
+def test_without_a_model_or_an_evaluation_it_says_what_to_run(place):
+    (register.EVALUATION / "metrics.json").write_text("{")
+    with pytest.raises(ConfigError, match=r"metrics\.json: not JSON"):
+        register.register()
+    (register.EVALUATION / "metrics.json").unlink()
+    with pytest.raises(SystemExit, match=r"evaluation/metrics\.json: not found; run `dvc repro`"):
+        register.main()
+
+
+def test_the_revision_is_dirty_when_code_was_edited(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def git(*words):
+        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *words], check=True, capture_output=True)
+
+    git("init")
+    (tmp_path / "ganlib").mkdir()
+    (tmp_path / "ganlib" / "losses.py").write_text("1")
+    (tmp_path / "notes.txt").write_text("1")
+    git("add", ".")
+    git("commit", "-m", "first")
+    clean = register.git_revision()
+    (tmp_path / "notes.txt").write_text("2")
+    assert len(clean) == 40 and register.git_revision() == clean
+    (tmp_path / "ganlib" / "losses.py").write_text("2")
+    assert register.git_revision() == f"{clean}-dirty"
