@@ -16,6 +16,8 @@ from mlflow.pyfunc.model import PythonModel
 
 
 class GeneratorModel(PythonModel):
+    """A generator behind MLflow's interface."""
+
     def load_context(self, context: Any) -> None:
         from ganlib.sampling import generator  # the model's own copy, which MLflow has put on the path by now
 

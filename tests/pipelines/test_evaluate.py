@@ -1,0 +1,143 @@
+"""Reference and evaluate on a small table and a small generator: the files, the numbers, and what is refused."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ganlib import build
+from ganlib.config import ConfigError
+from ganlib.datasets import table
+from ganlib.metrics.protocol import Evaluation
+from ganlib.sampling import generator as generators
+from ganlib.sampling.pictures import grid
+from pipelines.evaluate import evaluate, show
+from pipelines.reference import reference
+
+SMALL = Evaluation(images=40, resize=32, splits=2, classifier_images=2_000)
+NETWORK = {"name": "mlp", "width": 16, "depth": 1, "latent": 4}
+SHAPE = (1, 8, 8)
+
+
+def write_table(directory: Path, classes: tuple[str, ...], test: int = 50) -> str:
+    rng = np.random.default_rng(0)
+    splits: dict[str, tuple[int, table.Chunks]] = {}
+    for split, count in (("train", 60), ("test", test)):
+        labels = np.arange(count) % 2
+        images = rng.integers(0, 100, (count, *SHAPE)).astype(np.uint8)
+        images[labels == 1, :, :4] += 100  # the upper half tells the class
+        splits[split] = (count, [(images, labels if classes else None)])
+    table.write(directory, splits, shape=SHAPE, name="toy", source="test", classes=classes)
+    return str(table.read_manifest(directory)["sha256"])
+
+
+def write_model(directory: Path, data_sha256: str) -> None:
+    module, config = build.component("networks", NETWORK)
+    torch.manual_seed(5)
+    generator = module.build(config, SHAPE, 0)["generator"]
+    generators.save(directory, generator, {"networks": NETWORK, "shape": list(SHAPE), "classes": [], "seed": 0,
+                                           "data_sha256": data_sha256})
+    (directory / "snapshots").mkdir()
+    for seen in (0, 640, 1280):
+        images = generators.sample(generator, 16, 0)
+        grid(images, 4).save(directory / "snapshots" / f"images-{seen:09d}.png")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository after prepare, reference and train."""
+    root = tmp_path_factory.mktemp("place")
+    sha256 = write_table(root / "table", ("dark", "bright"))
+    reference(SMALL, root / "table", root / "reference")
+    write_model(root / "model", sha256)
+    return root
+
+
+def run(place: Path, evaluation: Evaluation = SMALL, **paths: Path) -> dict[str, Any]:
+    places = {"model": place / "model", "reference": place / "reference", "table": place / "table",
+              "directory": place / "evaluation"}
+    return evaluate(evaluation, **(places | paths))
+
+
+@pytest.fixture(scope="module")
+def result(place: Path) -> dict[str, Any]:
+    return run(place)
+
+
+def test_every_number_has_its_floor_and_its_protocol(place: Path, result: dict[str, Any]) -> None:
+    assert json.loads((place / "evaluation" / "metrics.json").read_text()) == result
+    assert result["distance"] == "fd_efficientnet_lite0"
+    assert set(result) == {"distance", "protocol", "class_shares", "class_share_min", "fd_efficientnet_lite0",
+                           "kernel_distance", "precision", "recall", "is_efficientnet_lite0"}
+    distance = result["fd_efficientnet_lite0"]
+    assert 0 < distance["floor"] < distance["value"] and distance["untrained"] != distance["value"]
+    assert result["class_share_min"]["floor"] == 0.5 and sum(result["class_shares"].values()) == pytest.approx(1)
+    protocol = result["protocol"]
+    assert (protocol["real_images"], protocol["generated_images"], protocol["resize"]) == (40, 40, 32)
+    rows = {path.stem: json.loads(path.read_text()) for path in (place / "evaluation" / "numbers").iterdir()}
+    assert rows["fd_efficientnet_lite0"] == distance and rows["class_share.dark"]["floor"] == 0.5
+    assert "untrained" in show(result) and "dark" in show(result)
+
+
+def test_the_pictures_show_what_they_say(place: Path, result: dict[str, Any]) -> None:
+    assert {path.name for path in (place / "evaluation").iterdir()} == {
+        "metrics.json", "numbers", "samples.png", "progress.png", "interpolation.png", "neighbours.png"}
+    generator, _ = generators.load(place / "model")
+    samples = grid(generators.sample(generator, 40, SMALL.seed), 10, scale=2)
+    with Image.open(place / "evaluation" / "samples.png") as picture:
+        assert picture.tobytes() == samples.tobytes()
+    with Image.open(place / "evaluation" / "interpolation.png") as picture:
+        assert picture.size == (10 * 8 * 2, 10 * 8 * 2)
+
+
+def test_it_is_a_function_of_the_model_and_the_protocol(place: Path, result: dict[str, Any]) -> None:
+    assert run(place, directory=place / "again") == result
+
+
+def test_real_images_as_generated_ones_reach_the_floor(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train = torch.from_numpy(np.array(table.Table.open(place / "table", "train").images))
+    monkeypatch.setattr(generators, "sample", lambda generator, count, *rest: train[:count])
+    result = run(place, directory=place / "real")
+    for name, entry in result.items():
+        if isinstance(entry, dict) and "value" in entry:
+            assert entry["value"] == pytest.approx(entry["floor"], rel=1e-6), name
+
+
+def test_a_reference_of_another_protocol_is_refused(place: Path) -> None:
+    with pytest.raises(ConfigError, match=r"resize 32 \(now 64\).*pipelines\.reference"):
+        run(place, dataclasses.replace(SMALL, resize=64))
+
+
+def test_a_model_of_other_data_is_refused(place: Path, tmp_path: Path) -> None:
+    write_model(tmp_path / "model", "other")
+    with pytest.raises(ConfigError, match="trained on other data"):
+        run(place, model=tmp_path / "model")
+
+
+def test_a_missing_reference_says_what_to_run(place: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"not found; write it with `python -m pipelines\.reference`"):
+        run(place, reference=tmp_path / "nowhere")
+
+
+def test_data_without_labels_has_no_classes(place: Path, tmp_path: Path) -> None:
+    write_model(tmp_path / "model", write_table(tmp_path / "table", ()))
+    shutil.rmtree(tmp_path / "model" / "snapshots")  # nor snapshots
+    reference(SMALL, tmp_path / "table", tmp_path / "reference")
+    assert not (tmp_path / "reference" / "classifier.safetensors").exists()
+    result = run(place, model=tmp_path / "model", table=tmp_path / "table", reference=tmp_path / "reference",
+                 directory=tmp_path / "evaluation")
+    assert "class_shares" not in result and "class_share_min" not in result
+    assert (tmp_path / "evaluation" / "progress.png").exists()
+
+
+def test_a_test_split_of_too_few_images_is_refused_before_anything_is_computed(tmp_path: Path) -> None:
+    write_table(tmp_path / "table", (), test=3)
+    with pytest.raises(ConfigError, match="the test split has 3 images"):
+        reference(SMALL, tmp_path / "table", tmp_path / "reference")
+    assert not (tmp_path / "reference").exists()

@@ -1,0 +1,117 @@
+"""The main job on a scratch copy of the repository: a real DVC, Ray and MLflow, on a user's own folder of images."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+SMALL = ["networks.width=8", "evaluation=quick", "training.images=3200", "training.batch_size=32",
+         "training.checkpoint_every=1600", "training.monitor_images=20", "evaluation.images=40",
+         "dataset=folder", "dataset.path=pictures", "dataset.resolution=16", "dataset.channels=3"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tracked files, as a repository of their own, with 300 pictures of all modes and sizes."""
+    project = tmp_path_factory.mktemp("project")
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
+    for name in listed.stdout.splitlines():
+        if (ROOT / name).is_file() and name != "dvc.lock":
+            (project / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, project / name)
+    for command in (["init", "-q"], ["add", "-A"], ["-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "t"]):
+        subprocess.run(["git", *command], cwd=project, check=True)
+    random = np.random.default_rng(0)
+    (project / "pictures").mkdir()
+    for number in range(300):
+        mode, channels = [("L", ()), ("RGB", (3,)), ("RGBA", (4,))][number % 3]
+        height, width = random.integers(17, 40, 2)
+        pixels = random.integers(0, 256, (height, width, *channels), np.uint8)
+        Image.fromarray(pixels).convert(mode).save(project / "pictures" / f"{number}.png")
+    run(project, sys.executable, "-m", "pipelines.compose", *SMALL)
+    return project
+
+
+def run(project: Path, *command: str) -> str:
+    environment = {key: value for key, value in os.environ.items() if key not in ("MLFLOW_TRACKING_URI", "PYTHONPATH")}
+    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+    environment["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] = "0.2"
+    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def would_run(project: Path) -> set[str]:
+    """The stages that `dvc repro` finds changed."""
+    lines = run(project, "dvc", "repro", "--dry").splitlines()
+    return {line.split("'")[1] for line in lines if line.startswith("Running stage")}
+
+
+@pytest.mark.slow
+def test_from_raw_images_to_a_champion(project: Path):
+    output = run(project, "dvc", "repro")
+    assert "version 1: champion" in output
+    metrics = json.loads((project / "evaluation/metrics.json").read_text())
+    assert metrics["distance"] == "fd_efficientnet_lite0" and metrics["protocol"]["generated_images"] == 40
+    assert 0 < metrics["fd_efficientnet_lite0"]["floor"] < metrics["fd_efficientnet_lite0"]["untrained"]
+    for name in ("samples", "progress", "interpolation", "neighbours"):
+        assert Image.open(project / f"evaluation/{name}.png").size > (64, 64)
+    assert "fd_efficientnet_lite0" in run(project, "dvc", "metrics", "show")
+
+    # Nothing has changed, so nothing runs; and registering by hand registers nothing twice.
+    assert would_run(project) == set()
+    assert "didn't change, skipping" in run(project, "dvc", "repro")
+    assert "version 1: champion, it is the champion already" in run(project, sys.executable, "-m", "pipelines.register")
+
+    model = "models:/ganlib-pictures@champion"
+    run(project, sys.executable, "-m", "pipelines.sample", "--model", model, "-n", "9", "--out", "grid.png")
+    assert Image.open(project / "grid.png").size == (3 * 16, 3 * 16)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("choice", "runs", "rests"),
+    [
+        ("evaluation.seed=1", {"reference", "evaluate"}, {"prepare", "train"}),
+        ("cluster.workers=1", set(), {"prepare", "reference", "train", "evaluate"}),
+        ("objective.n_critic=2", {"train"}, {"prepare", "reference"}),
+    ],
+)
+def test_a_changed_choice_runs_what_depends_on_it(project: Path, choice: str, runs: set[str], rests: set[str]):
+    run(project, sys.executable, "-m", "pipelines.compose", *SMALL, choice)
+    try:
+        changed = would_run(project)
+        assert runs <= changed and not rests & changed
+    finally:
+        run(project, sys.executable, "-m", "pipelines.compose", *SMALL)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("room", ["losses.py", "objectives/two_player.py", "layers/norms.py", "training/loop.py"])
+def test_changed_code_of_the_library_retrains(project: Path, room: str):
+    file = project / "ganlib" / room
+    before = file.read_text()
+    file.write_text(before + "\n# changed\n")
+    try:
+        assert "train" in would_run(project)
+    finally:
+        file.write_text(before)
+
+
+@pytest.mark.slow
+def test_an_edit_of_conf_stops_the_next_run_with_the_command_to_type(project: Path):
+    file = project / "conf/evaluation/quick.yaml"
+    before = file.read_text()
+    file.write_text(before.replace("neighbours: 3", "neighbours: 4"))
+    try:
+        with pytest.raises(AssertionError, match=r"evaluation.neighbours is 3, conf/ says 4.*pipelines.compose networks"):
+            run(project, "dvc", "repro")
+    finally:
+        file.write_text(before)
