@@ -81,7 +81,7 @@ def evaluate(evaluation: Evaluation, model: Path = MODEL, reference: Path = REFE
                 for name, share in shares.items()}
     _write_numbers(directory / "numbers", {**metrics, **by_class})
     result = {"distance": network.distance, **metrics, **({"class_shares": shares} if shares else {}),
-              "protocol": {**protocol, "ema": description.get("ema", True)}}
+              "protocol": {**protocol, "ema": description["ema"]}}
     (directory / ".metrics.json").write_text(json.dumps(result, indent=2) + "\n")
     os.replace(directory / ".metrics.json", directory / "metrics.json")
     return result

@@ -51,7 +51,7 @@ class Recorder:
         self.description = {
             "networks": params.run.networks, "shape": table.shape, "classes": table.classes, "seed": params.seed,
             "dataset": table.manifest["name"], "data_sha256": table.manifest["sha256"], "run": str(directory),
-            "images_seen": params.run.training.images,
+            "images_seen": params.run.training.images, "ema": params.run.training.ema_half_life > 0,
         }
         self.monitor: Monitor | None = None
         if count := params.run.training.monitor_images:

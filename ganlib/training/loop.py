@@ -74,7 +74,7 @@ def train(
 
     def noise(name: str) -> Noise:
         """The numbers of one move. Layers with randomness of their own (dropout) are seeded by worker as well."""
-        torch.manual_seed(_seed(run.seed, images_seen, name, workers.rank))
+        seed_layers(_seed(run.seed, images_seen, name, workers.rank), device)
         return Noise(_seed(run.seed, images_seen, name), share, workers.rank, device, workers.count)
 
     def let_move(roles: tuple[str, ...]) -> None:
@@ -117,8 +117,9 @@ def train(
         finished = images_seen >= settings.images
         if finished or _passed(before, images_seen, settings.log_every):
             guard.check(images_seen)
+            averaged = means.take()
             if workers.rank == 0:
-                log(images_seen, means.take())
+                log(images_seen, averaged)
         if finished or _passed(before, images_seen, settings.checkpoint_every):
             guard.check(images_seen)
             workers.average_buffers([average.module, *networks.values()])
@@ -127,6 +128,14 @@ def train(
                 if directory:
                     checkpoints.save(directory, state.capture(images_seen), distance, settings.keep)
     return average.module
+
+
+def seed_layers(seed: int, device: torch.device) -> None:
+    """Seed torch's own generator of a device. (torch.manual_seed also formats a stack trace for devices that are not
+    there, at each call, and keeps it.)"""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
 
 
 class _Means:

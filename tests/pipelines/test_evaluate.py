@@ -42,7 +42,7 @@ def write_model(directory: Path, data_sha256: str) -> None:
     torch.manual_seed(5)
     generator = module.build(config, SHAPE, 0)["generator"]
     generators.save(directory, generator, {"networks": NETWORK, "shape": list(SHAPE), "classes": [], "seed": 0,
-                                           "data_sha256": data_sha256})
+                                           "data_sha256": data_sha256, "ema": True})
     (directory / "snapshots").mkdir()
     for seen in (0, 640, 1280):
         images = generators.sample(generator, 16, 0)
