@@ -12,7 +12,7 @@ from ganlib.verdict import Verdict
 
 @dataclass(frozen=True)
 class Config:
-    width: int = 64  # channels next to the image; they double with every halving of the size
+    width: int = 64  # channels of the largest feature maps; they double with every halving of the size
     latent: int = 100
     generator_norm: Norm = "batch"
     discriminator_norm: Norm = "batch"
@@ -30,7 +30,7 @@ def stages(shape: tuple[int, int, int]) -> tuple[int, int]:
     while base % 2 == 0 and base >= 8:
         base, doublings = base // 2, doublings + 1
     if height != width or base > 7 or base < 4 or doublings == 0:
-        raise ConfigError(f"networks.dcgan: images of {height}×{width} do not come from doubling 4 to 7 pixels; "
+        raise ConfigError(f"networks: images of {height}×{width} do not come from doubling 4 to 7 pixels; "
                           "prepare square ones, e.g. dataset.resolution=32 or 64")
     return base, doublings
 

@@ -5,38 +5,21 @@ convolution of four channels per image channel, whose pixels are then interleave
 and the discriminator begins with the reverse: the same receptive fields for a fraction of the time.
 """
 
-from dataclasses import dataclass
-
 from torch import Tensor, nn
 
-from ganlib.config import ConfigError, require
-from ganlib.layers.norms import Norm, constrained, norm2d
+from ganlib.config import ConfigError
+from ganlib.layers.norms import constrained, norm2d
+from ganlib.networks import dcgan
+from ganlib.networks.dcgan import Config
 from ganlib.verdict import Verdict
-
-
-@dataclass(frozen=True)
-class Config:
-    width: int = 32  # channels at half the image's size; they double with every halving
-    latent: int = 64
-    generator_norm: Norm = "batch"
-    discriminator_norm: Norm = "none"
-
-    def __post_init__(self) -> None:
-        require(self.width >= 1, f"width: must be at least 1, got {self.width}")
-        require(self.latent >= 1, f"latent: must be at least 1, got {self.latent}")
-        require(self.generator_norm != "spectral", "generator_norm: spectral is for the discriminator; write batch")
 
 
 def stages(shape: tuple[int, int, int]) -> tuple[int, int]:
     """Image shape (C, H, W) → (base size, doublings up to half the image): 28 → (7, 1), 32 → (4, 2), 64 → (4, 3)."""
-    _, height, width = shape
-    base, doublings = height // 2, 0
-    while base % 2 == 0 and base >= 8:
-        base, doublings = base // 2, doublings + 1
-    if height != width or height % 2 or not 4 <= base <= 7 or doublings == 0:
-        raise ConfigError(f"networks: {height}×{width} images do not come from doubling 4 to 7 pixels twice or more; "
-                          "prepare square ones, e.g. dataset.resolution=32 or 64")  # fmt: skip
-    return base, doublings
+    base, doublings = dcgan.stages(shape)
+    if doublings < 2:
+        raise ConfigError(f"networks: images of {shape[1]}×{shape[2]} are too small for subpixel; take networks=dcgan")
+    return base, doublings - 1
 
 
 class Generator(nn.Module):
