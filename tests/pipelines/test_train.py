@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from mlflow import MlflowClient
 from safetensors.torch import load_file
 
 from ganlib.datasets import table
@@ -28,24 +29,28 @@ PARAMS = {
 }
 
 
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def set_up(project: Path) -> Path:
     """A directory as `dvc repro` leaves it before training: params.yaml and data/table."""
     generator = np.random.default_rng(0)
     splits = {name: (count, [(generator.integers(0, 256, (count, 1, 16, 16), np.uint8), None)])
               for name, count in (("train", 200), ("test", 50))}  # fmt: skip
-    table.write(tmp_path / "data/table", splits, shape=(1, 16, 16), name="noise", source="drawn")
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(PARAMS))
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
-    return tmp_path
+    table.write(project / "data/table", splits, shape=(1, 16, 16), name="noise", source="drawn")
+    (project / "params.yaml").write_text(yaml.safe_dump(PARAMS))
+    return project
 
 
-def train(project: Path) -> subprocess.Popen[str]:
-    # A session of its own, so that killing it leaves nothing behind.
-    return subprocess.Popen([sys.executable, "-m", "pipelines.train"], cwd=project, stdout=subprocess.PIPE,
-                            stderr=subprocess.STDOUT, text=True, start_new_session=True)  # fmt: skip
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    return set_up(tmp_path)
+
+
+def train(project: Path, store: str = "") -> subprocess.Popen[str]:
+    """Start the stage, by default with a store of its own."""
+    environment = os.environ | {"MLFLOW_TRACKING_URI": store or f"sqlite:///{project}/mlflow.db", "PYTHONPATH": str(ROOT),
+                                "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2"}  # fmt: skip
+    # A session of its own, by which its workers are found.
+    return subprocess.Popen([sys.executable, "-m", "pipelines.train"], cwd=project, stdout=subprocess.PIPE, text=True,
+                            stderr=subprocess.STDOUT, start_new_session=True, env=environment)  # fmt: skip
 
 
 def finish(process: subprocess.Popen[str]) -> str:
@@ -73,26 +78,35 @@ def workers_of(driver: int) -> list[int]:
     return [int(pid) for pid, session, args in rows if "RayTrainWorker" in args and int(session) == driver]
 
 
-@pytest.fixture
-def undisturbed(project: Path) -> torch.Tensor:
-    """The weights of a run that nothing disturbs; its traces are put aside."""
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> torch.Tensor:
+    """The weights of a run that nothing disturbs."""
+    project = set_up(tmp_path_factory.mktemp("undisturbed"))
     finish(train(project))
-    result = weights(project)
-    for name in ("model", "runs"):
-        (project / name).rename(project / f"undisturbed-{name}")
-    return result
+    return weights(project)
 
 
-def test_train_makes_model_and_curves(project: Path):
-    output = finish(train(project))
+def test_train_makes_model_and_curves_though_the_store_is_away(project: Path):
+    """The journal keeps what a store cannot be told, and it can be sent later."""
+    output = finish(train(project, store="http://127.0.0.1:9"))  # a port that nothing listens on
+    assert "cannot be reached" in output and "6.40k/6.40k" in output
     described = json.loads((project / "model/generator.json").read_text())
     assert described["images_seen"] == 6400 and described["shape"] == [1, 16, 16]
     assert len(list((project / "model/snapshots").glob("*.png"))) == 10
     history = np.genfromtxt(project / "model/history.csv", delimiter=",", names=True)
     assert history["images_seen"][-1] == 6400 and len(history) == 20
     assert np.isfinite(history["Gloss"]).all()
-    assert "6.40k/6.40k" in output
-    assert "is trained already" in finish(train(project))
+
+    store = f"sqlite:///{project}/mlflow.db"
+    command = [sys.executable, "-m", "pipelines.tracking", str(next((project / "runs").iterdir()))]
+    environment = os.environ | {"MLFLOW_TRACKING_URI": store, "PYTHONPATH": str(ROOT)}
+    sent = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
+    assert sent.returncode == 0, sent.stderr
+    client = MlflowClient(store)
+    (logged,) = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+    assert logged.info.status == "FINISHED" and len(client.get_metric_history(logged.info.run_id, "G/loss")) == 20
+
+    assert "is trained already" in finish(train(project, store))
 
 
 @pytest.mark.slow
@@ -149,20 +163,3 @@ def test_a_loss_that_is_not_finite_ends_the_run_as_failed(project: Path):
     assert process.returncode == 1 and "is not finite between" in output
     journal = next(project.glob("runs/*/journal.jsonl")).read_text()
     assert '"FAILED"' in journal
-
-
-def test_an_unreachable_store_does_not_stop_training(project: Path, monkeypatch: pytest.MonkeyPatch):
-    """The journal keeps all of it, and it can be sent to a store later."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # a port that nothing listens on
-    output = finish(train(project))
-    assert "cannot be reached" in output
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project}/mlflow.db")
-    from mlflow import MlflowClient
-
-    run = next((project / "runs").iterdir())
-    command = [sys.executable, "-m", "pipelines.tracking", str(run)]
-    sent = subprocess.run(command, cwd=project, capture_output=True, text=True)
-    assert sent.returncode == 0, sent.stderr
-    client = MlflowClient(f"sqlite:///{project}/mlflow.db")
-    (logged,) = client.search_runs([e.experiment_id for e in client.search_experiments()])
-    assert logged.info.status == "FINISHED" and len(client.get_metric_history(logged.info.run_id, "G/loss")) == 20
