@@ -45,8 +45,9 @@ def project(tmp_path: Path) -> Path:
 
 
 def train(project: Path, store: str = "") -> subprocess.Popen[str]:
-    """Start the stage, by default with a store of its own."""
-    environment = os.environ | {"MLFLOW_TRACKING_URI": store or f"sqlite:///{project}/mlflow.db", "PYTHONPATH": str(ROOT),
+    """Start the stage; the store is by default one of its own."""
+    store = store or f"sqlite:///{project}/mlflow.db"
+    environment = os.environ | {"MLFLOW_TRACKING_URI": store, "PYTHONPATH": str(ROOT),
                                 "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2"}  # fmt: skip
     # A session of its own, by which its workers are found.
     return subprocess.Popen([sys.executable, "-m", "pipelines.train"], cwd=project, stdout=subprocess.PIPE, text=True,
