@@ -82,8 +82,10 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return {key: _convert(arguments[1], item, _path(where, key)) for key, item in value.items()}
     if dataclasses.is_dataclass(hint):
         return value if isinstance(value, hint) else parse(hint, value, where)  # type: ignore[arg-type]
-    if hint in (int, float) and not isinstance(value, bool):
+    if hint in (int, float):
         try:
+            if isinstance(value, bool):
+                raise TypeError
             number = float(value)
         except (TypeError, ValueError):
             raise ConfigError(f"{where}: a number is needed, got {value!r}") from None

@@ -163,7 +163,7 @@ def test_lazy_regularisation_weighs_for_the_batches_it_skips():
         ({"optimizers": {"generator": {}}}, "optimizers.discriminator: missing"),
         ({"optimizers": {"generator": {"lr": 0}, "discriminator": {}}}, "generator.lr: must be above 0"),
         ({"optimizers": {"generator": {"betas": [0.5, 1.0]}, "discriminator": {}}}, "betas"),
-        ({"lambda": 10}, "objectives.lambda: unknown key"),
+        ({"lambda": 10}, "objective.lambda: unknown key"),
         ({"name": "two_plaier"}, "did you mean 'two_player'"),
     ],
 )

@@ -74,7 +74,7 @@ def test_32_pads_and_64_resizes_that(files, tmp_path):
 
 @pytest.mark.parametrize("resolution", [27, 29, 0, -32])
 def test_other_resolutions_are_refused(files, tmp_path, resolution):
-    with pytest.raises(ConfigError, match=r"datasets\.resolution: a multiple of 4"):
+    with pytest.raises(ConfigError, match=r"dataset\.resolution: a multiple of 4"):
         prepare(tmp_path / "table", path=str(files), resolution=resolution)
 
 
