@@ -84,10 +84,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return value if isinstance(value, hint) else parse(hint, value, where)  # type: ignore[arg-type]
     if hint in (int, float):
         try:
-            if isinstance(value, bool):
-                raise TypeError
-            number = float(value)
-        except (TypeError, ValueError):
+            number = float(str(value))  # by way of text, since float() would take True for a number
+        except ValueError:
             raise ConfigError(f"{where}: a number is needed, got {value!r}") from None
         if hint is float:
             return number
