@@ -101,15 +101,25 @@ def export(directory: Path, model: Path = MODEL) -> None:
     shutil.copytree(directory / "generator", temporary)
     shutil.copytree(directory / "snapshots", temporary / "snapshots")
     rows = tracking.history(directory)
-    for name, metrics in {"history.csv": {"D/", "G/"}, "distance.csv": {"fd_"}}.items():
-        chosen = [row for row in rows if any(key.startswith(tuple(metrics)) for key in row)]
-        columns = ["images_seen", *sorted({key for row in chosen for key in row if key.startswith(tuple(metrics))})]
-        with (temporary / name).open("w", newline="") as file:
-            writer = csv.DictWriter(file, columns, extrasaction="ignore")
-            writer.writeheader()
-            writer.writerows(chosen)
+    losses, distances = [], []
+    for row in rows:
+        # The monitor's name for the distance tells the number of images; a plot needs a name that stays.
+        distances += [{"images_seen": row["images_seen"], "distance": row[key]} for key in row if key.startswith("fd_")]
+        others = {key: value for key, value in row.items() if not key.startswith("fd_")}
+        if len(others) > 1:  # more than the images seen
+            losses.append(others)
+    _write_csv(temporary / "history.csv", losses)
+    _write_csv(temporary / "distance.csv", distances)
     shutil.rmtree(model, ignore_errors=True)
     temporary.replace(model)
+
+
+def _write_csv(path: Path, rows: list[dict[str, float]]) -> None:
+    columns = ["images_seen", *sorted({key for row in rows for key in row} - {"images_seen"})]
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 @contextmanager
