@@ -9,7 +9,6 @@ again registers nothing twice: a version is known by the weights' SHA-256 togeth
 import hashlib
 import json
 import math
-import os
 import shutil
 import subprocess
 import tempfile
@@ -28,6 +27,7 @@ from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
 import ganlib
 from ganlib.config import ConfigError
 from ganlib.metrics.protocol import differences
+from ganlib.training import state
 from pipelines import tracking
 
 MODEL, EVALUATION, REGISTRATION = Path("model"), Path("evaluation"), Path("registration.json")
@@ -174,9 +174,7 @@ def main() -> None:
         raise SystemExit(f"register: the registry at {where} failed ({tracking.short(error)}). "
                          "Nothing is half registered; when it can be reached, run again: python -m pipelines.register"
                          ) from error
-    temporary = REGISTRATION.with_name(f"{REGISTRATION.name}.tmp")
-    temporary.write_text(json.dumps(result, indent=2) + "\n")
-    os.replace(temporary, REGISTRATION)
+    state.write_json(REGISTRATION, result)
     verdict = ALIAS if result["champion"] else f"not {ALIAS}"
     print(f"{result['name']} version {result['version']}: {verdict}, {result['reason']}")
 

@@ -26,6 +26,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
+from ganlib.training.state import write_json
+
 JOURNAL, STATE = "journal.jsonl", "mlflow.json"
 SEND_EVERY = 5.0  # seconds between two sendings of metrics
 RETRY_AFTER = (30.0, 600.0)  # seconds until a store that failed is tried again: at first, and, doubling, at most
@@ -285,9 +287,7 @@ def _state(directory: Path) -> dict[str, Any]:
 
 
 def _write_state(directory: Path, state: dict[str, Any]) -> None:
-    temporary = Path(directory) / f"{STATE}.tmp"
-    temporary.write_text(json.dumps(_states(directory) | {shown(store()): state}, indent=2) + "\n")
-    os.replace(temporary, Path(directory) / STATE)
+    write_json(Path(directory) / STATE, _states(directory) | {shown(store()): state})
 
 
 @contextlib.contextmanager
