@@ -7,7 +7,8 @@ from typing import Any
 
 from ganlib.config import ConfigError, parse, suggest
 
-SECTIONS = {"datasets": "dataset", "objectives": "objective"}  # room → its section of the configuration, where unlike
+# room → its section of the configuration, where unlike
+SECTIONS = {"datasets": "dataset", "objectives": "objective", "augmentations": "augmentation"}
 
 
 def names(room: str) -> list[str]:

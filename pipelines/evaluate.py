@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -100,13 +99,8 @@ def _reference(directory: Path, protocol: dict[str, Any]) -> tuple[dict[str, Any
 
 
 def _sample(generator: nn.Module, evaluation: Evaluation) -> Tensor:
-    return generators.sample(generator, evaluation.images, evaluation.seed, _labels(generator, evaluation.images),
-                             evaluation.truncation)
-
-
-def _labels(generator: Any, count: int) -> Tensor | None:
-    """All classes in turn, for a generator that is told the class."""
-    return torch.arange(count) % generator.classes if generator.classes else None
+    labels = generators.in_turn(generator, evaluation.images)
+    return generators.sample(generator, evaluation.images, evaluation.seed, labels, evaluation.truncation)
 
 
 def _progress(snapshots: Path, height: int, width: int) -> Image.Image:
@@ -128,7 +122,7 @@ def _progress(snapshots: Path, height: int, width: int) -> Image.Image:
 def _interpolation(generator: Any, seed: int) -> Image.Image:
     a, b = generators.latents(generator, 2 * ROWS, seed).split(ROWS)
     path = interpolate(a, b, ROWS)
-    labels = _labels(generator, ROWS)
+    labels = generators.in_turn(generator, ROWS)
     along = None if labels is None else labels.repeat_interleave(ROWS)
     return grid(generators.decode(generator, path.flatten(0, 1), along), ROWS, ENLARGED)
 

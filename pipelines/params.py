@@ -12,6 +12,7 @@ from ganlib.metrics.protocol import Evaluation
 from ganlib.training.run import Run
 
 PARAMS = Path("params.yaml")
+RUN = ("networks", "objective", "augmentation", "training", "seed")  # augmentation need not be there
 SECTIONS = ("dataset", "networks", "objective", "training", "evaluation", "cluster", "seed")
 
 
@@ -50,7 +51,7 @@ def parse_params(raw: dict[str, Any]) -> Params:
     build.component("datasets", raw["dataset"])
     return Params(
         dataset=raw["dataset"],
-        run=Run.parse({key: raw[key] for key in ("networks", "objective", "training", "seed")}),
+        run=Run.parse({key: raw[key] for key in RUN if key in raw}),
         evaluation=parse(Evaluation, raw["evaluation"], "evaluation"),
         cluster=parse(Cluster, raw["cluster"], "cluster"),
         seed=raw["seed"],

@@ -37,8 +37,9 @@ ROOT = Path(__file__).resolve().parents[1]
 MODEL, RUNS = Path("model"), Path("runs")
 # What the weights depend on; dvc.yaml names the same as the stage's deps, and a test holds that.
 CODE = (
-    "ganlib/build.py", "ganlib/config.py", "ganlib/losses.py", "ganlib/penalties.py", "ganlib/verdict.py",
-    "ganlib/objectives", "ganlib/networks", "ganlib/layers", "ganlib/training",
+    "ganlib/build.py", "ganlib/collectives.py", "ganlib/config.py", "ganlib/losses.py", "ganlib/penalties.py",
+    "ganlib/verdict.py", "ganlib/augmentations", "ganlib/objectives", "ganlib/networks", "ganlib/layers",
+    "ganlib/training",
     "ganlib/datasets/table.py", "ganlib/datasets/order.py",
 )  # fmt: skip
 

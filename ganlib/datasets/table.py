@@ -95,6 +95,17 @@ class Table:
         labels = None if self.labels is None else torch.from_numpy(self.labels[indices]).to(device)
         return images, labels
 
+    def few(self, per_class: int) -> "Table":
+        """The first `per_class` images of each class. ConfigError if there are no labels, or not so many images."""
+        if self.labels is None:
+            raise ConfigError("few labels are asked for, and this data has none; prepare data with labels")
+        chosen = [np.flatnonzero(self.labels == label)[:per_class] for label in range(len(self.classes))]
+        for name, indices in zip(self.classes, chosen, strict=True):
+            if len(indices) < per_class:
+                raise ConfigError(f"class {name} has {len(indices)} images; {per_class} labelled ones are asked for")
+        together = np.sort(np.concatenate(chosen))
+        return Table(self.images[together], self.labels[together], self.classes, self.manifest)
+
     def draw(self, seed: int, start: int, count: int, device: str | torch.device = "cpu"
              ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """`batch` of positions start … start + count of the endless shuffled sequence of this table (see `order`)."""

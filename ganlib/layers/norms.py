@@ -1,14 +1,17 @@
 """Normalisation layers by name."""
 
+import math
 from typing import Literal
 
 import torch
-import torch.distributed
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 from torch.nn.utils.parametrizations import spectral_norm
 
-Norm = Literal["none", "batch", "sync_batch", "layer", "instance", "spectral"]
+from ganlib import collectives
+from ganlib.layers.virtual import VirtualBatchNorm2d
+
+Norm = Literal["none", "batch", "sync_batch", "virtual", "layer", "group", "instance", "spectral"]
+MIXING = ("batch", "sync_batch")  # those under which an image's result depends on the rest of its batch
 
 
 class SyncBatchNorm2d(nn.modules.batchnorm._BatchNorm):
@@ -28,36 +31,42 @@ class SyncBatchNorm2d(nn.modules.batchnorm._BatchNorm):
             raise ValueError(f"images (N, C, H, W) are needed, got {tuple(input.shape)}")
 
     def forward(self, input: Tensor) -> Tensor:
-        workers = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
+        workers = collectives.workers()
         if not self.training or workers == 1:
             return super().forward(input)
         # Shifted by the running mean, E[x²] − E[x]² does not cancel where the mean is far from zero.
         shift = self.running_mean.view(1, -1, 1, 1).clone()
         shifted = input.float() - shift
         moments = torch.stack([shifted.mean((0, 2, 3)), shifted.square().mean((0, 2, 3))])
-        mean, square = all_reduce(moments) / workers
+        mean, square = collectives.mean(moments)
         variance = (square - mean.square()).clamp_min(0)
         with torch.no_grad():
             count = input.numel() // input.shape[1] * workers
             self.num_batches_tracked += 1
             self.running_mean.lerp_(mean + self.running_mean, self.momentum)
             self.running_var.lerp_(variance * count / (count - 1), self.momentum)
-        scale = self.weight * (variance + self.eps).rsqrt()
-        normalized = (shifted - mean.view(1, -1, 1, 1)) * scale.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)
+        normalized = (shifted - mean.view(1, -1, 1, 1)) * (variance + self.eps).rsqrt().view(1, -1, 1, 1)
+        if self.affine:
+            normalized = normalized * self.weight.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)
         return normalized.to(input.dtype)
 
 
-def norm2d(name: Norm, channels: int) -> nn.Module:
-    """The layer that follows a convolution of `channels` outputs; "spectral" lies on the convolution itself."""
+def norm2d(name: Norm, channels: int, affine: bool = True) -> nn.Module:
+    """The layer that follows a convolution of `channels` outputs; "spectral" lies on the convolution itself.
+    `affine`: with a learned scale and shift per channel."""
     match name:
         case "batch":
-            return nn.BatchNorm2d(channels)
+            return nn.BatchNorm2d(channels, affine=affine)
         case "sync_batch":
-            return SyncBatchNorm2d(channels)
+            return SyncBatchNorm2d(channels, affine=affine)
+        case "virtual":
+            return VirtualBatchNorm2d(channels, affine=affine)
         case "layer":
-            return nn.GroupNorm(1, channels)
+            return nn.GroupNorm(1, channels, affine=affine)
+        case "group":  # of 8 channels, or of fewer if 8 does not divide them
+            return nn.GroupNorm(channels // math.gcd(channels, 8), channels, affine=affine)
         case "instance":
-            return nn.GroupNorm(channels, channels)
+            return nn.GroupNorm(channels, channels, affine=affine)
         case _:
             return nn.Identity()
 

@@ -6,20 +6,21 @@ import torch
 from torch import Tensor, nn
 
 from ganlib.config import ConfigError, require
+from ganlib.layers import players
+from ganlib.layers.labels import Sequence
 from ganlib.layers.norms import Norm, constrained, norm2d
-from ganlib.verdict import Verdict
+from ganlib.layers.options import Options
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Options):
     width: int = 64  # channels of the largest feature maps; they double with every halving of the size
-    latent: int = 100
     generator_norm: Norm = "batch"
     discriminator_norm: Norm = "batch"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(self.width >= 1, f"width: must be at least 1, got {self.width}")
-        require(self.latent >= 1, f"latent: must be at least 1, got {self.latent}")
         require(self.generator_norm != "spectral", "generator_norm: spectral is for the discriminator; write batch")
 
 
@@ -35,54 +36,50 @@ def stages(shape: tuple[int, int, int]) -> tuple[int, int]:
     return base, doublings
 
 
-class Generator(nn.Module):
+class Generator(players.Generator):
     """z (N, latent), standard normal → images (N, C, H, W) in [−1, 1]."""
 
-    classes = 0
-
-    def __init__(self, config: Config, shape: tuple[int, int, int]):
-        super().__init__()
-        self.latent = config.latent
+    def __init__(self, config: Config, shape: tuple[int, int, int], classes: int = 0):
+        super().__init__(config, classes, config.generator_norm)
         self.base, doublings = stages(shape)
         channels = config.width * 2 ** (doublings - 1)
         self.bottom = channels
         # A transposed convolution of a 1×1 map is a linear map, and faster as one.
-        self.project = nn.Linear(config.latent, channels * self.base**2, bias=False)
-        layers: list[nn.Module] = [norm2d(config.generator_norm, channels), nn.ReLU(inplace=True)]
+        self.project = nn.Linear(self.inputs, channels * self.base**2, bias=False)
+        layers: list[nn.Module] = [self.norm(channels), nn.ReLU(inplace=True)]
         for _ in range(doublings - 1):
             layers += [nn.ConvTranspose2d(channels, channels // 2, 4, stride=2, padding=1, bias=False)]
             channels //= 2
-            layers += [norm2d(config.generator_norm, channels), nn.ReLU(inplace=True)]
+            layers += [self.norm(channels), nn.ReLU(inplace=True)]
         layers += [nn.ConvTranspose2d(channels, shape[0], 4, stride=2, padding=1), nn.Tanh()]
-        self.layers = nn.Sequential(*layers)
+        self.layers = Sequence(*layers)
         self.apply(_initialize)
 
-    def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        return self.layers(self.project(z).view(-1, self.bottom, self.base, self.base))
+    def paint(self, z: Tensor, label: Tensor | None) -> Tensor:
+        bottom = self.project(self.tell(z, label)).view(-1, self.bottom, self.base, self.base)
+        return self.layers(bottom, label)
 
 
-class Discriminator(nn.Module):
+class Discriminator(players.Discriminator):
     """Images (N, C, H, W) in [−1, 1] → scores (N,), and the last feature maps, flattened."""
 
-    def __init__(self, config: Config, shape: tuple[int, int, int]):
-        super().__init__()
+    def __init__(self, config: Config, shape: tuple[int, int, int], classes: int = 0):
         norm = config.discriminator_norm
-        self.mixes_batch = norm in ("batch", "sync_batch")
+        super().__init__(config, shape, classes, norm)
         base, doublings = stages(shape)
         channels = config.width
-        first = nn.Conv2d(shape[0], channels, 4, stride=2, padding=1)  # without batch norm: sec. 3
+        first = nn.Conv2d(shape[0] + self.planes, channels, 4, stride=2, padding=1)  # without batch norm: sec. 3
         layers: list[nn.Module] = [constrained(norm, first), nn.LeakyReLU(0.2)]
         for _ in range(doublings - 1):
             layers += [constrained(norm, nn.Conv2d(channels, 2 * channels, 4, stride=2, padding=1)),
                        norm2d(norm, 2 * channels), nn.LeakyReLU(0.2)]
             channels *= 2
         self.layers = nn.Sequential(*layers)
-        self.score = constrained(norm, nn.Linear(channels * base**2, 1))
+        self.make_heads(channels * base**2)
         self.apply(_initialize)
 
-    def forward(self, images: Tensor, label: Tensor | None = None) -> Verdict:
-        features = self.layers(images).flatten(1)
-        return Verdict(score=self.score(features).squeeze(1), features=features)
+    def describe(self, images: Tensor, label: Tensor | None) -> Tensor:
+        return self.layers(self.tell(images, label)).flatten(1)
 
 
 @torch.no_grad()
@@ -95,10 +92,10 @@ def _initialize(module: nn.Module) -> None:
         nn.init.normal_(parameters[name], 0.0, 0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
-    elif isinstance(module, nn.modules.batchnorm._BatchNorm):
+    elif isinstance(module, nn.modules.batchnorm._BatchNorm) and module.affine:
         nn.init.normal_(module.weight, 1.0, 0.02)
 
 
 def build(config: Config, shape: tuple[int, int, int], classes: int = 0) -> dict[str, nn.Module]:
-    """One network per role, for images of `shape` (C, H, W). Labels are not used."""
-    return {"generator": Generator(config, shape), "discriminator": Discriminator(config, shape)}
+    """One network per role, for images of `shape` (C, H, W) in so many classes (0: without labels)."""
+    return {"generator": Generator(config, shape, classes), "discriminator": Discriminator(config, shape, classes)}

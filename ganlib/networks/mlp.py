@@ -7,56 +7,54 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from ganlib.config import require
-from ganlib.verdict import Verdict
+from ganlib.layers import players
+from ganlib.layers.options import Options
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Options):
+    latent: int = 128
     width: int = 512  # units of each hidden layer
     depth: int = 3  # hidden layers of each player
-    latent: int = 128
 
     def __post_init__(self) -> None:
-        for name in ("width", "depth", "latent"):
+        super().__post_init__()
+        for name in ("width", "depth"):
             require(getattr(self, name) >= 1, f"{name}: must be at least 1, got {getattr(self, name)}")
 
 
-def _hidden(inputs: int, config: Config) -> nn.Sequential:
+def hidden(inputs: int, config: Config) -> nn.Sequential:
+    """(N, inputs) → the last hidden activations (N, width)."""
     sizes = [inputs] + [config.width] * config.depth
     layers = ((nn.Linear(fan_in, fan_out), nn.LeakyReLU(0.2)) for fan_in, fan_out in itertools.pairwise(sizes))
     return nn.Sequential(*itertools.chain.from_iterable(layers))
 
 
-class Generator(nn.Module):
-    """z (N, latent), standard normal → images (N, C, H, W) in [−1, 1]."""
+class Generator(players.Generator):
+    """z (N, latent), standard normal → images (N, C, H, W) in [−1, 1]. Every label enters beside z."""
 
-    classes = 0
-
-    def __init__(self, config: Config, shape: tuple[int, int, int]):
-        super().__init__()
-        self.latent, self.shape = config.latent, shape
-        self.hidden = _hidden(config.latent, config)
+    def __init__(self, config: Config, shape: tuple[int, int, int], classes: int = 0):
+        super().__init__(config, classes, conditional_norms=False)
+        self.shape = shape
+        self.hidden = hidden(self.inputs, config)
         self.out = nn.Linear(config.width, math.prod(shape))
 
-    def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        return self.out(self.hidden(z)).tanh().view(-1, *self.shape)
+    def paint(self, z: Tensor, label: Tensor | None) -> Tensor:
+        return self.out(self.hidden(self.tell(z, label))).tanh().view(-1, *self.shape)
 
 
-class Discriminator(nn.Module):
+class Discriminator(players.Discriminator):
     """Images (N, C, H, W) in [−1, 1] → scores (N,), and the last hidden activations (N, width)."""
 
-    mixes_batch = False
+    def __init__(self, config: Config, shape: tuple[int, int, int], classes: int = 0):
+        super().__init__(config, shape, classes)
+        self.hidden = hidden(math.prod(shape) + self.planes, config)
+        self.make_heads(config.width)
 
-    def __init__(self, config: Config, shape: tuple[int, int, int]):
-        super().__init__()
-        self.hidden = _hidden(math.prod(shape), config)
-        self.score = nn.Linear(config.width, 1)
-
-    def forward(self, images: Tensor, label: Tensor | None = None) -> Verdict:
-        features = self.hidden(images.flatten(1))
-        return Verdict(score=self.score(features).squeeze(1), features=features)
+    def describe(self, images: Tensor, label: Tensor | None) -> Tensor:
+        return self.hidden(self.tell(images.flatten(1), label))
 
 
 def build(config: Config, shape: tuple[int, int, int], classes: int = 0) -> dict[str, nn.Module]:
-    """One network per role, for images of `shape` (C, H, W). Labels are not used."""
-    return {"generator": Generator(config, shape), "discriminator": Discriminator(config, shape)}
+    """One network per role, for images of `shape` (C, H, W) in so many classes (0: without labels)."""
+    return {"generator": Generator(config, shape, classes), "discriminator": Discriminator(config, shape, classes)}

@@ -8,10 +8,11 @@ and the discriminator begins with the reverse: the same receptive fields for a f
 from torch import Tensor, nn
 
 from ganlib.config import ConfigError
+from ganlib.layers import players
+from ganlib.layers.labels import Sequence
 from ganlib.layers.norms import constrained, norm2d
 from ganlib.networks import dcgan
 from ganlib.networks.dcgan import Config
-from ganlib.verdict import Verdict
 
 
 def stages(shape: tuple[int, int, int]) -> tuple[int, int]:
@@ -22,52 +23,53 @@ def stages(shape: tuple[int, int, int]) -> tuple[int, int]:
     return base, doublings - 1
 
 
-class Generator(nn.Module):
+def encoder(config: Config, inputs: int, shape: tuple[int, int, int]) -> tuple[nn.Sequential, int]:
+    """Layers from (N, inputs, H, W), for images of `shape` (C, H, W), to the last feature maps; and their size."""
+    norm = config.discriminator_norm
+    base, doublings = stages(shape)
+    channels = config.width
+    first = nn.Conv2d(4 * inputs, channels, 3, padding=1)
+    layers: list[nn.Module] = [nn.PixelUnshuffle(2), constrained(norm, first), nn.LeakyReLU(0.2)]
+    for kernel in [4] * doublings + [3]:  # 4×4 halves an even size exactly, 3×3 an odd one upward: 7 → 4
+        convolution = nn.Conv2d(channels, 2 * channels, kernel, stride=2, padding=1)
+        layers += [constrained(norm, convolution), norm2d(norm, 2 * channels), nn.LeakyReLU(0.2)]
+        channels *= 2
+    return nn.Sequential(*layers), channels * (-(-base // 2)) ** 2
+
+
+class Generator(players.Generator):
     """z (N, latent), standard normal → images (N, C, H, W) in [−1, 1]."""
 
-    classes = 0
-
-    def __init__(self, config: Config, shape: tuple[int, int, int]):
-        super().__init__()
-        self.latent = config.latent
+    def __init__(self, config: Config, shape: tuple[int, int, int], classes: int = 0):
+        super().__init__(config, classes, config.generator_norm)
         self.base, doublings = stages(shape)
         channels = self.bottom = config.width * 2**doublings
-        self.project = nn.Linear(config.latent, channels * self.base**2)
-        layers: list[nn.Module] = [norm2d(config.generator_norm, channels), nn.ReLU(inplace=True)]
+        self.project = nn.Linear(self.inputs, channels * self.base**2)
+        layers: list[nn.Module] = [self.norm(channels), nn.ReLU(inplace=True)]
         for _ in range(doublings):
             layers += [nn.ConvTranspose2d(channels, channels // 2, 4, stride=2, padding=1),
-                       norm2d(config.generator_norm, channels // 2), nn.ReLU(inplace=True)]  # fmt: skip
+                       self.norm(channels // 2), nn.ReLU(inplace=True)]  # fmt: skip
             channels //= 2
         layers += [nn.Conv2d(channels, 4 * shape[0], 3, padding=1), nn.PixelShuffle(2), nn.Tanh()]
-        self.layers = nn.Sequential(*layers)
+        self.layers = Sequence(*layers)
 
-    def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        return self.layers(self.project(z).view(-1, self.bottom, self.base, self.base))
+    def paint(self, z: Tensor, label: Tensor | None) -> Tensor:
+        bottom = self.project(self.tell(z, label)).view(-1, self.bottom, self.base, self.base)
+        return self.layers(bottom, label)
 
 
-class Discriminator(nn.Module):
+class Discriminator(players.Discriminator):
     """Images (N, C, H, W) in [−1, 1] → scores (N,), and the last feature maps, flattened."""
 
-    def __init__(self, config: Config, shape: tuple[int, int, int]):
-        super().__init__()
-        norm = config.discriminator_norm
-        self.mixes_batch = norm in ("batch", "sync_batch")
-        base, doublings = stages(shape)
-        channels = config.width
-        first = nn.Conv2d(4 * shape[0], channels, 3, padding=1)
-        layers: list[nn.Module] = [nn.PixelUnshuffle(2), constrained(norm, first), nn.LeakyReLU(0.2)]
-        for kernel in [4] * doublings + [3]:  # 4×4 halves an even size exactly, 3×3 an odd one upward: 7 → 4
-            convolution = nn.Conv2d(channels, 2 * channels, kernel, stride=2, padding=1)
-            layers += [constrained(norm, convolution), norm2d(norm, 2 * channels), nn.LeakyReLU(0.2)]
-            channels *= 2
-        self.layers = nn.Sequential(*layers)
-        self.score = constrained(norm, nn.Linear(channels * (-(-base // 2)) ** 2, 1))
+    def __init__(self, config: Config, shape: tuple[int, int, int], classes: int = 0):
+        super().__init__(config, shape, classes, config.discriminator_norm)
+        self.layers, features = encoder(config, shape[0] + self.planes, shape)
+        self.make_heads(features)
 
-    def forward(self, images: Tensor, label: Tensor | None = None) -> Verdict:
-        features = self.layers(images).flatten(1)
-        return Verdict(score=self.score(features).squeeze(1), features=features)
+    def describe(self, images: Tensor, label: Tensor | None) -> Tensor:
+        return self.layers(self.tell(images, label)).flatten(1)
 
 
 def build(config: Config, shape: tuple[int, int, int], classes: int = 0) -> dict[str, nn.Module]:
-    """One network per role, for images of `shape` (C, H, W). Labels are not used."""
-    return {"generator": Generator(config, shape), "discriminator": Discriminator(config, shape)}
+    """One network per role, for images of `shape` (C, H, W) in so many classes (0: without labels)."""
+    return {"generator": Generator(config, shape, classes), "discriminator": Discriminator(config, shape, classes)}

@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ganlib.config import require
 
-Networks = Mapping[str, Any]  # role → nn.Module; a generator has `latent`, a discriminator `mixes_batch`
+Networks = Mapping[str, Any]  # role → nn.Module; docs/extending.md lists what objectives read of them
 Stats = dict[str, Tensor]  # metric → detached scalar
 
 
@@ -21,7 +21,7 @@ class Noise:
     def __init__(self, seed: int, count: int, rank: int = 0, device: torch.device | str = "cpu", workers: int = 1):
         """`count` is this worker's number of samples; the global batch has count·workers."""
         self._generator = torch.Generator(device).manual_seed(seed)
-        self._count, self._rank, self._workers = count, rank, workers
+        self.count, self._rank, self._workers = count, rank, workers
 
     def normal(self, *shape: int) -> Tensor:
         """Standard normal (count, *shape)."""
@@ -31,11 +31,23 @@ class Noise:
         """Uniform on [0, 1): (count, *shape)."""
         return self._share(torch.rand, shape)
 
+    def integers(self, high: int) -> Tensor:
+        """Uniform on 0 … high − 1: int64 (count,)."""
+        return self.uniform().mul(high).long().clamp_max(high - 1)  # rounding may take u·high up to high
+
     def _share(self, draw: Callable[..., Tensor], shape: tuple[int, ...]) -> Tensor:
         numbers = draw(
-            self._count * self._workers, *shape, generator=self._generator, device=self._generator.device
+            self.count * self._workers, *shape, generator=self._generator, device=self._generator.device
         )
-        return numbers[self._rank * self._count : (self._rank + 1) * self._count]
+        return numbers[self._rank * self.count : (self._rank + 1) * self.count]
+
+
+class Fakes(NamedTuple):
+    """Generated images, and what they were made from."""
+
+    images: Tensor  # (N, C, H, W)
+    z: Tensor  # (N, latent), standard normal
+    label: Tensor | None  # (N,) int64: the class, or the categorical code, that the generator was told
 
 
 @dataclass
@@ -45,8 +57,8 @@ class Batch:
     real: Tensor  # (N, C, H, W), in [-1, 1]
     label: Tensor | None  # (N,) int64
     noise: Noise
-    average: Callable[[Tensor], Tensor] = field(default=lambda tensor: tensor)  # over the workers
-    fake: Tensor | None = None  # (N, C, H, W) with the generator's graph, if the loop shares it between the phases
+    fakes: Fakes | None = None  # with the generator's graph, if the loop shares them between the phases
+    labelled: tuple[Tensor, Tensor] | None = None  # images and labels of the few (see Objective.labels_per_class)
 
 
 class Phase(NamedTuple):
@@ -56,6 +68,13 @@ class Phase(NamedTuple):
     trains: tuple[str, ...]  # roles whose parameters move; the loop freezes every other role
     loss: Callable[[Networks, Batch], tuple[Tensor, Stats]]  # mean over the batch; pure
     every: int = 1  # in batches: the generator moves every n_critic, lazy regularisation every 16
+    schedule: Callable[[int], int] | None = None  # in place of `every`: see `due`
+
+    def due(self, number: int) -> int:
+        """At batch `number`, from 1: how many batches since the last move, this one included; 0 if it is not due."""
+        if self.schedule is not None:
+            return self.schedule(number)
+        return self.every if number % self.every == 0 else 0
 
 
 @dataclass(frozen=True)
@@ -77,6 +96,7 @@ class Objective(nn.Module, abc.ABC):
 
     roles: tuple[str, ...] = ("generator", "discriminator")
     optimizers: Mapping[str, Optimizer]  # role → optimizer
+    labels_per_class: int = 0  # above 0: each batch also holds images of the only so many that are labelled
 
     @abc.abstractmethod
     def phases(self) -> tuple[Phase, ...]:
@@ -85,8 +105,12 @@ class Objective(nn.Module, abc.ABC):
     def check(self, networks: Networks) -> None:
         """Raise ConfigError if this game cannot be played by these networks."""
 
-    def fakes(self, networks: Networks, batch: Batch) -> Tensor:
-        """The generated batch that the phases may share, with the generator's graph: (N, C, H, W)."""
+    def bind(self, networks: Networks) -> None:
+        """Called once before the first batch, and before a checkpoint is restored: make the buffers whose shape depends
+        on the networks."""
+
+    def fakes(self, networks: Networks, batch: Batch) -> Fakes:
+        """The generated batch that the phases may share, with the generator's graph."""
         raise NotImplementedError(f"{type(self).__name__} cannot share fakes; set training.share_fakes=false")
 
     @torch.no_grad()

@@ -1,17 +1,23 @@
-"""One generator against one discriminator: an adversarial loss, and any penalties on the discriminator's gradient."""
+"""One generator against one discriminator: an adversarial loss, penalties on the discriminator's gradient, terms."""
 
+import dataclasses
 import functools
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from types import ModuleType
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from ganlib import penalties
-from ganlib.config import ConfigError, require, suggest
+from ganlib import build as components
+from ganlib import collectives, penalties
+from ganlib.config import ConfigError, parse, require, suggest
 from ganlib.losses import LOSSES
-from ganlib.objectives.base import Batch, Networks, Objective, Optimizer, Phase, Stats
+from ganlib.objectives.base import Batch, Fakes, Networks, Objective, Optimizer, Phase, Stats
+from ganlib.objectives.terms.base import Move, Term
+from ganlib.objectives.unroll import unrolled
 from ganlib.verdict import Verdict
 
 
@@ -29,11 +35,19 @@ class Penalty:
 
 @dataclass(frozen=True)
 class Config:
-    loss: Literal["minimax", "non_saturating", "least_squares", "wasserstein", "hinge"] = "non_saturating"
+    loss: Literal[
+        "minimax", "non_saturating", "least_squares", "wasserstein", "hinge", "relativistic_paired",
+        "relativistic_average", "energy_margin", "boundary_equilibrium",
+    ] = "non_saturating"  # fmt: skip
     penalties: dict[str, Penalty] = field(default_factory=dict)  # gradient_penalty, dragan, r1, r2
+    terms: dict[str, dict[str, Any]] = field(default_factory=dict)  # name in ganlib/objectives/terms/ → its options
     n_critic: int = 1  # discriminator steps per generator step, each on a new batch
+    warm_up: bool = False  # WGAN's: 100 critic steps before each of the first 25 generator steps and every 500th
     clip: float | None = None  # c of the original WGAN: the critic's weights stay in [−c, c]
+    unroll: int = 0  # discriminator steps that the generator looks ahead, differentiating through them
     real_target: float = 1.0  # below 1: one-sided label smoothing
+    margin: float | None = None  # of energy_margin; null: the loss's own
+    adversarial_weight: float = 1.0  # of the adversarial loss in the generator's; 0 leaves it to the terms
     optimizers: dict[str, Optimizer] = field(
         default_factory=lambda: {"generator": Optimizer(), "discriminator": Optimizer()}
     )
@@ -41,28 +55,44 @@ class Config:
     def __post_init__(self) -> None:
         for name in self.penalties:
             require(name in PENALTIES, f"penalties.{name}: there is no such penalty{suggest(name, PENALTIES)}")
+        for name in self.terms:
+            require(name in components.names(TERMS), f"terms.{name}: there is no such term"
+                    f"{suggest(name, components.names(TERMS))}")
+        self.parsed_terms()
         require(self.n_critic >= 1, f"n_critic: must be at least 1, got {self.n_critic}")
         require(self.clip is None or self.clip > 0, f"clip: must be above 0, got {self.clip}; null switches it off")
+        require(self.unroll >= 0, f"unroll: must not be negative, got {self.unroll}; 0 switches it off")
+        require(self.adversarial_weight >= 0,
+                f"adversarial_weight: must not be negative, got {self.adversarial_weight:g}")
         require(0.5 < self.real_target <= 1, f"real_target: must lie in (0.5, 1], got {self.real_target:g}")
-        smooths = "real_target" in inspect.signature(LOSSES[self.loss].discriminator).parameters
-        require(self.real_target == 1 or smooths, f"real_target: {self.loss} has no targets to smooth; write 1.0")
+        options = inspect.signature(LOSSES[self.loss].discriminator).parameters
+        require(self.real_target == 1 or "real_target" in options,
+                f"real_target: {self.loss} has no targets to smooth; write 1.0")
+        require(self.margin is None or "margin" in options, f"margin: {self.loss} has none; write null")
+        require(self.margin is None or self.margin > 0, f"margin: must be above 0, got {self.margin}")
         for role in TwoPlayer.roles:
             require(role in self.optimizers, f"optimizers.{role}: missing; each player needs an optimizer")
         for role in self.optimizers:
             require(role in TwoPlayer.roles, f"optimizers.{role}: no such player{suggest(role, TwoPlayer.roles)}")
 
+    def parsed_terms(self) -> dict[str, tuple[ModuleType, Any]]:
+        """Name of each term → its module and its Config."""
+        modules = {name: components.module(TERMS, name) for name in self.terms}
+        return {name: (module, parse(module.Config, self.terms[name] or {}, f"terms.{name}"))
+                for name, module in modules.items()}
 
-def score_of(discriminator: nn.Module, batch: Batch) -> penalties.Score:
-    """Images → scores, at the batch's labels."""
-    return lambda images: discriminator(images, batch.label).score
+
+TERMS = "objectives.terms"
 
 
-def judge(discriminator: nn.Module, real: Tensor, fake: Tensor, label: Tensor | None) -> tuple[Verdict, Verdict]:
+def judge(discriminator: Any, real: Tensor, fake: Tensor, labels: tuple[Tensor | None, Tensor | None]
+          ) -> tuple[Verdict, Verdict]:
     """The verdicts on both halves: in one pass if the discriminator judges each image by itself, else in two, since
-    batch statistics over reals and fakes together are not those of either."""
+    batch statistics over reals and fakes together are not those of either. `labels`: of the reals, of the fakes."""
     if discriminator.mixes_batch:
-        return discriminator(real, label), discriminator(fake, label)
-    both = discriminator(torch.cat([real, fake]), None if label is None else torch.cat([label, label]))
+        return discriminator(real, labels[0]), discriminator(fake, labels[1])
+    label = torch.cat(labels) if discriminator.told_labels else None  # type: ignore[arg-type]
+    both = discriminator(torch.cat([real, fake]), label)
     of_real, of_fake = zip(*((None, None) if output is None else output.chunk(2) for output in both), strict=True)
     return Verdict(*of_real), Verdict(*of_fake)
 
@@ -72,8 +102,8 @@ def _gradient_penalty(score: penalties.Score, batch: Batch, fake: Tensor) -> Ten
 
 
 def _dragan(score: penalties.Score, batch: Batch, fake: Tensor) -> Tensor:
-    mean = batch.average(batch.real.mean())
-    std = (batch.average(batch.real.square().mean()) - mean.square()).clamp_min(0).sqrt()
+    mean = collectives.mean(batch.real.mean())
+    std = (collectives.mean(batch.real.square().mean()) - mean.square()).clamp_min(0).sqrt()
     return penalties.dragan(score, batch.real, batch.noise.uniform(*batch.real.shape[1:]), std)
 
 
@@ -86,91 +116,201 @@ PENALTIES = {
 NEED_FAKES = ("gradient_penalty", "r2")
 
 
+def wgan_warm_up(n_critic: int) -> Callable[[int], int]:
+    """The schedule (Phase.due) of the generator in the code of Arjovsky et al.: it moves after 100 critic steps each of
+    its first 25 times and every 500th time, else after `n_critic`."""
+
+    def due(number: int) -> int:
+        first, period = 25 * 100, 100 + 499 * n_critic
+        if number <= first:
+            return 100 if number % 100 == 0 else 0
+        # Moves 25 to 499 (counted from 0) come after n_critic; from the 500th on, a period of 500 moves repeats.
+        step = number - first
+        if step > 475 * n_critic:
+            step = (step - 475 * n_critic - 1) % period + 1
+            if step <= 100:
+                return 100 if step == 100 else 0
+            step -= 100
+        return n_critic if step % n_critic == 0 else 0
+
+    return due
+
+
 class TwoPlayer(Objective):
-    """Moves: D (the adversarial loss and the penalties of every batch), D_<penalty> (each lazy one), G."""
+    """Moves: D (the adversarial loss, the terms, and the penalties of every batch), D_<penalty> (each lazy one), G."""
 
     def __init__(self, config: Config):
         super().__init__()
         self.config = config
-        self.optimizers = config.optimizers
         self.loss = LOSSES[config.loss]
+        self.energy = getattr(self.loss, "energy", False)  # scores are low where the data are
+        self.couples_samples = getattr(self.loss, "mixes_batch", False)
         smoothing = {} if config.real_target == 1 else {"real_target": config.real_target}
-        self.discriminator_loss = functools.partial(self.loss.discriminator, **smoothing)
+        self.options = smoothing | ({} if config.margin is None else {"margin": config.margin})
         active = {name: penalty for name, penalty in config.penalties.items() if penalty.weight > 0}
         self.prompt = {name: penalty for name, penalty in active.items() if penalty.every == 1}
         self.lazy = {name: penalty for name, penalty in active.items() if penalty.every > 1}
+        self.optimizers = config.optimizers | {"discriminator": self._slowed(config.optimizers["discriminator"])}
+        found = config.parsed_terms()
+        self.terms = nn.ModuleDict({name: module.build(options) for name, (module, options) in found.items()})
+        self.labels_per_class = max([0, *(getattr(options, "labels_per_class", 0) for _, options in found.values())])
+        real_score = inspect.signature(self.loss.generator).parameters["real_score"]
+        relativistic = real_score.default is inspect.Parameter.empty
+        self.generator_needs_real = relativistic or any(term.needs_real for term in self._terms.values())
+
+    @property
+    def _terms(self) -> dict[str, Term]:
+        return dict(self.terms.items())  # type: ignore[arg-type]
+
+    def _slowed(self, optimizer: Optimizer) -> Optimizer:
+        """A lazy penalty makes k + 1 steps of k: lr and the betas become lr·c and βᶜ, c = k/(k + 1), so that k batches
+        move the player as far as before. Karras et al. 2020, arXiv:1912.04958, appendix B."""
+        share = 1 / (1 + sum(1 / penalty.every for penalty in self.lazy.values()))
+        first, second = optimizer.betas
+        return dataclasses.replace(optimizer, lr=share * optimizer.lr, betas=(first**share, second**share))
 
     def phases(self) -> tuple[Phase, ...]:
         lazy = [
             Phase(f"D_{name}", ("discriminator",), functools.partial(self.regularize, name), penalty.every)
             for name, penalty in self.lazy.items()
         ]
+        n_critic = self.config.n_critic
+        schedule = wgan_warm_up(n_critic) if self.config.warm_up else None
         return (
             Phase("D", ("discriminator",), self.judge_step),
             *lazy,
-            Phase("G", ("generator",), self.generate_step, self.config.n_critic),
+            Phase("G", ("generator",), self.generate_step, n_critic, schedule),
         )
 
     def check(self, networks: Networks) -> None:
-        batch_norms = [m for m in networks["discriminator"].modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        discriminator = networks["discriminator"]
+        batch_norms = [m for m in discriminator.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
         if batch_norms and (self.prompt or self.lazy):
             name = next(iter(self.prompt | self.lazy))
             raise ConfigError(
                 f"objective.penalties.{name}: a gradient penalty needs a discriminator that judges each image by "
                 "itself, and batch norm mixes the batch; set networks.discriminator_norm to layer, spectral or none"
             )
+        if self.energy != discriminator.energy:
+            raise ConfigError(f"objective.loss: {self.config.loss} " + (
+                "needs a discriminator whose score is an energy; set networks=autoencoder" if self.energy else
+                "needs a discriminator that tells reals from fakes, and an autoencoder's score is an energy; "
+                "set networks=subpixel, dcgan or mlp"))
+        for term in self._terms.values():
+            term.check(networks)
 
-    def fakes(self, networks: Networks, batch: Batch) -> Tensor:
+    def bind(self, networks: Networks) -> None:
+        for term in self._terms.values():
+            term.bind(networks)
+
+    def fakes(self, networks: Networks, batch: Batch) -> Fakes:
+        """Of the classes of the reals, for a generator that is told the class; of random codes for InfoGAN's."""
         generator = networks["generator"]
-        return generator(batch.noise.normal(generator.latent), batch.label)
+        z = batch.noise.normal(generator.latent)
+        label = batch.label if generator.classes else None
+        if generator.labels_are_codes:
+            label = batch.noise.integers(generator.classes)
+        return Fakes(generator(z, label), z, label)
 
     def judge_step(self, networks: Networks, batch: Batch) -> tuple[Tensor, Stats]:
-        """The discriminator's loss and the penalties that are due on every batch."""
-        fake = self._detached_fakes(networks, batch)
-        real_verdict, fake_verdict = judge(networks["discriminator"], batch.real, fake, batch.label)
-        loss = self.discriminator_loss(real_verdict.score.float(), fake_verdict.score.float()).mean()
+        """The discriminator's loss, with the terms, and the penalties that are due on every batch."""
+        fakes = self._detached_fakes(networks, batch)
+        real, fake = judge(networks["discriminator"], batch.real, fakes.images, (batch.label, fakes.label))
+        loss = self._adversarial(real.score.float(), fake.score.float()).mean()
         stats = {
             "D/loss": loss.detach(),
-            "D/real_score": real_verdict.score.detach().float().mean(),
-            "D/fake_score": fake_verdict.score.detach().float().mean(),
+            "D/real_score": real.score.detach().float().mean(),
+            "D/fake_score": fake.score.detach().float().mean(),
         }
+        if not self.energy:
+            stats["D/real_sign"] = real.score.detach().float().sign().mean()  # read by adaptive augmentation
+        move = Move(networks, batch, fakes, real, fake, self._adversarial, stats)
+        loss = loss + self._add_terms("discriminator", move)
         for name, penalty in self.prompt.items():
-            value = self._penalty(name, networks, batch, fake)
+            value = self._penalty(name, networks, batch, fakes.images)
             stats[f"D/{name}"] = value.detach()
             loss = loss + penalty.weight * value
         return loss, stats
 
     def regularize(self, name: str, networks: Networks, batch: Batch) -> tuple[Tensor, Stats]:
         """One lazy penalty, weighted for the batches on which it was not due."""
-        fake = self._detached_fakes(networks, batch) if name in NEED_FAKES else batch.real
+        fake = self._detached_fakes(networks, batch).images if name in NEED_FAKES else batch.real
         value = self._penalty(name, networks, batch, fake)
         penalty = self.lazy[name]
         return penalty.weight * penalty.every * value, {f"D/{name}": value.detach()}
 
     def generate_step(self, networks: Networks, batch: Batch) -> tuple[Tensor, Stats]:
-        """The generator's loss."""
-        fake = self.fakes(networks, batch) if batch.fake is None else batch.fake
-        score = networks["discriminator"](fake, batch.label).score.float()
-        loss = self.loss.generator(score).mean()
-        return loss, {"G/loss": loss.detach()}
+        """The generator's loss, with the terms."""
+        fakes = self.fakes(networks, batch) if batch.fakes is None else batch.fakes
+        discriminator = self._opponent(networks, batch, fakes)
+        fake = discriminator(fakes.images, fakes.label)
+        real = discriminator(batch.real, batch.label) if self.generator_needs_real else None
+        loss = self._generator_loss(fake.score.float(), None if real is None else real.score.float())
+        stats = {"G/loss": loss.detach()}
+        move = Move(networks, batch, fakes, real, fake, self._adversarial, stats)
+        return self.config.adversarial_weight * loss + self._add_terms("generator", move), stats
 
     @torch.no_grad()
     def advance(self, phase: Phase, networks: Networks, stats: Stats, images_seen: int) -> None:
-        """Arjovsky et al. 2017, algorithm 1, line 7: w ← clip(w, −c, c) after each step of the critic."""
+        """Arjovsky et al. 2017, algorithm 1, line 7: w ← clip(w, −c, c) after each step of the critic. The terms."""
         if self.config.clip is not None and "discriminator" in phase.trains:
             for parameter in networks["discriminator"].parameters():
                 parameter.clamp_(-self.config.clip, self.config.clip)
+        for term in self._terms.values():
+            term.advance(phase, networks, stats, images_seen)
 
-    def _detached_fakes(self, networks: Networks, batch: Batch) -> Tensor:
-        if batch.fake is not None:
-            return batch.fake.detach()
+    def _adversarial(self, real_score: Tensor, fake_score: Tensor) -> Tensor:
+        """The discriminator's loss of each sample: of the global batch, if the loss couples its samples."""
+        options: dict[str, Any] = dict(self.options)
+        for term in self._terms.values():
+            options |= term.loss_options()
+        if self.couples_samples:
+            real_score, fake_score = collectives.gather(real_score), collectives.gather(fake_score)
+        return self.loss.discriminator(real_score, fake_score, **options)
+
+    def _generator_loss(self, fake_score: Tensor, real_score: Tensor | None) -> Tensor:
+        if self.couples_samples:
+            assert real_score is not None
+            fake_score, real_score = collectives.gather(fake_score), collectives.gather(real_score)
+        loss = self.loss.generator(fake_score, real_score)
+        realism = -fake_score if self.energy else fake_score
+        for term in self._terms.values():
+            if (weights := term.weigh(realism)) is not None:
+                loss = loss * weights
+        return loss.mean()
+
+    def _opponent(self, networks: Networks, batch: Batch, fakes: Fakes) -> Any:
+        """The discriminator that the generator plays against: as it is, or `unroll` steps later."""
+        if not self.config.unroll:
+            return networks["discriminator"]
+
+        def loss(play: Any) -> Tensor:
+            real, fake = judge(play, batch.real, fakes.images, (batch.label, fakes.label))
+            return self._adversarial(real.score.float(), fake.score.float()).mean()
+
+        return unrolled(networks["discriminator"], loss, self.config.optimizers["discriminator"], self.config.unroll)
+
+    def _add_terms(self, player: Literal["discriminator", "generator"], move: Move) -> Tensor:
+        total = torch.zeros((), device=move.batch.real.device)
+        for name, term in self._terms.items():
+            if (value := getattr(term, player)(move)) is not None:
+                move.stats[f"{player[0].upper()}/{name}"] = value.detach()
+                total = total + value
+        return total
+
+    def _detached_fakes(self, networks: Networks, batch: Batch) -> Fakes:
+        if batch.fakes is not None:
+            return batch.fakes._replace(images=batch.fakes.images.detach())
         with torch.no_grad():  # the discriminator's move needs no graph of the generator
             return self.fakes(networks, batch)
 
     def _penalty(self, name: str, networks: Networks, batch: Batch, fake: Tensor) -> Tensor:
+        def score(images: Tensor) -> Tensor:
+            return networks["discriminator"](images, batch.label).score
+
         # In float32: bfloat16 costs a double backward four decimal places.
         with torch.autocast(batch.real.device.type, enabled=False):
-            return PENALTIES[name](score_of(networks["discriminator"], batch), batch, fake.float()).mean()
+            return PENALTIES[name](score, batch, fake.float()).mean()
 
 
 def build(config: Config) -> TwoPlayer:

@@ -49,6 +49,11 @@ def latents(generator: Any, count: int, seed: int) -> Tensor:
     return torch.randn(count, generator.latent, generator=torch.Generator().manual_seed(seed))
 
 
+def in_turn(generator: Any, count: int) -> Tensor | None:
+    """All labels in turn (count,), for a generator that is told the class or a categorical code; None for others."""
+    return torch.arange(count) % generator.classes if generator.classes else None
+
+
 @torch.inference_mode()
 def decode(generator: nn.Module, z: Tensor, labels: Tensor | None = None, batch_size: int = 256) -> Tensor:
     """Latents (N, latent) → uint8 images (N, C, H, W) on the CPU."""

@@ -3,12 +3,12 @@
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
 
-from ganlib.objectives.base import Batch, Noise, Stats
+from ganlib.objectives.base import Batch, Networks, Noise, Stats
 from ganlib.training import optimizers, precision
 from ganlib.training import state as checkpoints
 from ganlib.training.distributed import Workers
@@ -17,7 +17,8 @@ from ganlib.training.guard import Guard
 from ganlib.training.run import Run
 
 Log = Callable[[int, dict[str, float]], None]  # images seen, metrics averaged since the last call
-Snapshot = Callable[[int, nn.Module], float | None]  # images seen, averaged generator → its distance, if measured
+# images seen, averaged generator, all networks → the distance of the averaged generator, if measured
+Snapshot = Callable[[int, nn.Module, Networks], float | None]
 
 
 class Images(Protocol):
@@ -34,13 +35,16 @@ class Images(Protocol):
     def draw(self, seed: int, start: int, count: int, device: torch.device) -> tuple[Tensor, Tensor | None]:
         """Positions [start, start + count) of the endless shuffled sequence: float images in [−1, 1] and labels."""
 
+    def few(self, per_class: int) -> "Images":
+        """The first so many images of each class; asked for by semi-supervised objectives alone."""
+
 
 def train(
     run: Run,
     images: Images,
     directory: Path | None = None,
     log: Log = lambda images_seen, metrics: None,
-    snapshot: Snapshot = lambda images_seen, generator: None,
+    snapshot: Snapshot = lambda images_seen, generator, networks: None,
     device: torch.device | str = "cpu",
 ) -> nn.Module:
     """Train until `run.training.images` real images are seen, and return the averaged generator.
@@ -55,11 +59,16 @@ def train(
     batch_size, share = settings.batch_size, settings.batch_size // workers.count
     dtype = precision.resolve(settings.precision, device)
 
-    objective = run.build_objective().to(device)
     networks = {
         role: network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         for role, network in run.build_networks(images.shape, len(images.classes)).items()
     }
+    for network in networks.values():
+        if hasattr(network, "set_reference"):  # of virtual batch norm
+            network.set_reference(*images.draw(run.seed, 0, batch_size, device))
+    objective = run.build_objective().to(device)
+    objective.bind(networks)
+    few = images.few(objective.labels_per_class) if objective.labels_per_class else None
     average = MovingAverage(networks["generator"], settings.ema_half_life, settings.ema_rampup)
     players = {role: list(networks[role].parameters()) for role in objective.optimizers}
     movers = {role: optimizers.build(objective.optimizers[role], players[role]) for role in players}
@@ -84,14 +93,17 @@ def train(
 
     while images_seen < settings.images:
         number = images_seen // batch_size + 1  # of this batch, from 1: what is due every 16 falls on the 16th
-        due = [phase for phase in phases if number % phase.every == 0]
-        real, label = images.draw(run.seed, images_seen + workers.rank * share, share, device)
-        batch = Batch(real.contiguous(memory_format=torch.channels_last), label, noise("fakes"),
-                      lambda tensor: workers.average([tensor])[0])
+        due = [phase for phase in phases if phase.due(number)]
+        place = images_seen + workers.rank * share
+        real, label = images.draw(run.seed, place, share, device)
+        batch = Batch(real.contiguous(memory_format=torch.channels_last), label, noise("fakes"))
+        if few:
+            labelled, known = few.draw(run.seed, place, share, device)
+            batch.labelled = (labelled, cast(Tensor, known))
         if settings.share_fakes and any("generator" in phase.trains for phase in due):
             let_move(("generator",))
             with precision.autocast(dtype, device):
-                batch.fake = objective.fakes(networks, batch)
+                batch.fakes = objective.fakes(networks, batch)
 
         for phase in due:
             let_move(phase.trains)
@@ -110,7 +122,7 @@ def train(
                 movers[role].zero_grad(set_to_none=True)
             objective.advance(phase, networks, stats, images_seen)
             if "generator" in phase.trains:
-                average.update(batch_size * phase.every, images_seen + batch_size)
+                average.update(batch_size * phase.due(number), images_seen + batch_size)
             means.add(stats)
 
         before, images_seen = images_seen, images_seen + batch_size
@@ -124,7 +136,7 @@ def train(
             guard.check(images_seen)
             workers.average_buffers([average.module, *networks.values()])
             if workers.rank == 0:
-                distance = snapshot(images_seen, average.module)
+                distance = snapshot(images_seen, average.module, networks)
                 if directory:
                     checkpoints.save(directory, state.capture(images_seen), distance, settings.keep)
     return average.module

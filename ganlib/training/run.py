@@ -9,6 +9,7 @@ from torch import nn
 
 from ganlib import build
 from ganlib.config import ConfigError, parse, require
+from ganlib.objectives.augmented import Augmented
 from ganlib.objectives.base import Objective
 
 
@@ -36,16 +37,19 @@ class Training:
 
 @dataclass(frozen=True)
 class Run:
-    """`networks` and `objective` are mappings with the `name` of a component and its options."""
+    """`networks`, `objective` and `augmentation` are mappings with the `name` of a component and its options."""
 
     networks: dict[str, Any] = field(default_factory=lambda: {"name": "dcgan"})
     objective: dict[str, Any] = field(default_factory=lambda: {"name": "two_player"})
+    augmentation: dict[str, Any] | None = None  # of all that the discriminator sees
     training: Training = field(default_factory=Training)
     seed: int = 0
 
     def __post_init__(self) -> None:
         build.component("networks", self.networks)
         build.component("objectives", self.objective)
+        if self.augmentation is not None:
+            build.component("augmentations", self.augmentation)
 
     @staticmethod
     def parse(values: dict[str, Any]) -> "Run":
@@ -54,7 +58,11 @@ class Run:
 
     def build_objective(self) -> Objective:
         module, config = build.component("objectives", self.objective)
-        return module.build(config)
+        objective = module.build(config)
+        if self.augmentation is None:
+            return objective
+        module, config = build.component("augmentations", self.augmentation)
+        return Augmented(objective, module.build(config))
 
     def build_networks(self, shape: tuple[int, int, int], classes: int) -> dict[str, nn.Module]:
         """Role → network for images of `shape` (C, H, W), freshly initialised from the seed."""

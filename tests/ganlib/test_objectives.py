@@ -1,48 +1,115 @@
-"""The property suite: what every objective promises, for every file of conf/objective."""
+"""The property suite: what every objective promises, for every file of conf/objective, term and augmentation."""
 
+import functools
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import yaml
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
 from ganlib.config import ConfigError
+from ganlib.datasets.table import Table
 from ganlib.objectives.base import Batch, Noise
+from ganlib.objectives.two_player import wgan_warm_up
 from ganlib.training.distributed import Workers
-from ganlib.training.run import Run
+from ganlib.training.guard import NonFiniteLoss
+from ganlib.training.loop import train
+from ganlib.training.run import Run, Training
 
-CONF = Path(__file__).parents[2] / "conf" / "objective"
-OBJECTIVES = {path.stem: yaml.safe_load(path.read_text()) for path in sorted(CONF.glob("*.yaml"))}
-MLP = {"name": "mlp", "width": 16, "depth": 2, "latent": 4}
-DCGAN = {"name": "dcgan", "width": 4, "latent": 4, "discriminator_norm": "none"}
-SHAPE = (1, 16, 16)
+CONF = Path(__file__).parents[2] / "conf"
+GAMES = {
+    **{path.stem: [f"objective={path.stem}"] for path in sorted(CONF.glob("objective/*.yaml"))},
+    **{f"hinge+{path.stem}": ["objective=hinge", f"objective/terms=[{path.stem}]"]
+       for path in sorted(CONF.glob("objective/terms/*.yaml"))},
+    **{f"hinge+{path.stem}": ["objective=hinge", f"augmentation={path.stem}"]
+       for path in sorted(CONF.glob("augmentation/*.yaml"))},
+    "hinge+minibatch_std": ["objective=hinge", "networks.minibatch=std"],
+    "wgan+warm_up": ["objective=wgan", "objective.warm_up=true"],
+}  # fmt: skip
+# What would not show within a few batches, or with so few images.
+AT_ONCE = {
+    "semi_supervised": ["objective.terms.few_labels.labels_per_class=4"],
+    "hinge+lecam": ["objective.terms.lecam.start=0"],
+    "hinge+top_k": ["objective.terms.top_k.images=8", "objective.terms.top_k.decay=0.8"],
+    "hinge+consistency": ["objective.terms.consistency.fake=10", "objective.terms.consistency.latent=20",
+                          "objective.terms.consistency.latent_generator=0.5"],
+}  # fmt: skip
+SHAPE, CLASSES = (1, 16, 16), ("a", "b", "c")
+PIXELS = torch.randint(0, 256, (48, *SHAPE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+TABLE = Table.from_arrays(PIXELS, torch.arange(48) % 3, CLASSES)
+SUBPIXEL = {"name": "subpixel", "width": 4, "latent": 4, "discriminator_norm": "none"}
 
 
-def players(objective: dict[str, Any], networks: dict[str, Any] = MLP):
-    run = Run(networks=networks, objective=objective)
-    return run.build_objective(), run.build_networks(SHAPE, 0)
+@functools.cache
+def composed(name: str) -> dict[str, Any]:
+    with initialize_config_dir(str(CONF), version_base=None):
+        choices = GAMES[name] + AT_ONCE.get(name, [])
+        values: Any = OmegaConf.to_container(compose("config", overrides=choices), resolve=True)
+    return values
 
 
-def batch(count: int = 8, rank: int = 0, workers: int = 1, shared: bool = False) -> Batch:
+def small(networks: dict[str, Any], convolutional: bool = False) -> dict[str, Any]:
+    """The networks of a configuration made small: of fully connected layers, or of convolutions without norms."""
+    what = {key: networks[key] for key in ("prior", "conditioning", "code_classes", "code_continuous", "minibatch")
+            if key in networks}  # fmt: skip
+    match networks["name"], convolutional:
+        case "autoencoder", _:
+            sizes = {"body": "subpixel" if convolutional else "mlp", "width": 4 if convolutional else 16, "hidden": 6}
+            return networks | sizes | {"latent": 4, "generator_norm": "none", "discriminator_norm": "none"}
+        case "subpixel" | "dcgan" | "mlp", True:
+            return SUBPIXEL | what | {"generator_norm": "none"}
+        case "subpixel" | "dcgan" | "mlp", False:
+            return {"name": "mlp", "width": 16, "depth": 2, "latent": 4} | what
+    return networks
+
+
+def settings(name: str, convolutional: bool = False, networks: dict[str, Any] | None = None, **training: Any) -> Run:
+    values = composed(name)
+    return Run(
+        networks=small(values["networks"], convolutional) | (networks or {}),
+        objective=values["objective"], augmentation=values["augmentation"], training=Training(**training),
+    )  # fmt: skip
+
+
+def players(run: Run):
+    networks = run.build_networks(SHAPE, len(CLASSES))
+    objective = run.build_objective()
+    objective.check(networks)
+    objective.bind(networks)
+    return objective, networks
+
+
+def two_player(options: dict[str, Any], networks: dict[str, Any] | None = None):
+    networks = networks or {"name": "mlp", "width": 16, "depth": 2, "latent": 4}
+    return players(Run(networks=networks, objective={"name": "two_player"} | options))
+
+
+def batch(count: int = 8, rank: int = 0, workers: int = 1) -> Batch:
     """A share of one global batch of `count` images."""
-    share = count // workers
+    share = slice(rank * count // workers, (rank + 1) * count // workers)
     real = torch.rand(count, *SHAPE, generator=torch.Generator().manual_seed(1)) * 2 - 1
-    average = (lambda t: Workers.current().average([t])[0]) if shared else (lambda t: t)
-    return Batch(real[rank * share : (rank + 1) * share], None, Noise(2, share, rank, "cpu", workers), average)
+    label = torch.arange(count) % len(CLASSES)
+    return Batch(real[share], label[share], Noise(2, count // workers, rank, "cpu", workers),
+                 labelled=(real.flip(0)[share], label.flip(0)[share]))  # fmt: skip
 
 
-@pytest.fixture(params=OBJECTIVES)
-def objective(request: pytest.FixtureRequest) -> dict[str, Any]:
-    return OBJECTIVES[request.param]
+def flat(module: torch.nn.Module) -> torch.Tensor:
+    return torch.cat([value.double().flatten() for value in module.state_dict().values()] or [torch.zeros(0)])
 
 
-def test_losses_are_pure(objective):
+@pytest.fixture(params=GAMES)
+def game(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+def test_losses_are_pure(game):
     """Twice under one seed: the same bits, and every state as it was."""
-    game, networks = players(objective)
-    modules = [game, *networks.values()]
+    objective, networks = players(settings(game))
+    modules = [objective, *networks.values()]
     before = [{k: v.clone() for k, v in module.state_dict().items()} for module in modules]
-    for phase in game.phases():
+    for phase in objective.phases():
         first, stats = phase.loss(networks, batch())
         second, _ = phase.loss(networks, batch())
         assert first.isfinite() and torch.equal(first, second)
@@ -51,9 +118,9 @@ def test_losses_are_pure(objective):
         assert all(torch.equal(value, state[key]) for key, value in module.state_dict().items())
 
 
-def test_exactly_the_trained_roles_get_gradients(objective):
-    game, networks = players(objective)
-    for phase in game.phases():
+def test_exactly_the_trained_roles_get_gradients(game):
+    objective, networks = players(settings(game))
+    for phase in objective.phases():
         for role, network in networks.items():
             network.requires_grad_(role in phase.trains)
             network.zero_grad()
@@ -63,40 +130,47 @@ def test_exactly_the_trained_roles_get_gradients(objective):
             assert moved == (role in phase.trains), (phase.name, role)
 
 
-def test_no_work_for_who_does_not_move(objective):
+def test_no_work_for_who_does_not_move(game):
     """The discriminator's moves run no graph of the generator."""
-    game, networks = players(objective)
+    objective, networks = players(settings(game))
     called = []
     networks["generator"].register_forward_hook(lambda module, args, out: called.append(out.requires_grad))
-    for phase in game.phases():
+    for phase in objective.phases():
         called.clear()
         phase.loss(networks, batch())
         assert all(needs_graph == ("generator" in phase.trains) for needs_graph in called)
 
 
-def test_every_phase_is_due_sometimes_and_the_generator_every_n_critic(objective):
-    game, _ = players(objective)
-    due = {phase.name: phase.every for phase in game.phases()}
-    assert due["D"] == 1 and due["G"] == objective["n_critic"]
+def test_every_phase_is_due_sometimes_and_accounts_for_every_batch(game):
+    objective, _ = players(settings(game))
+    for phase in objective.phases():
+        accounted = 0
+        for number in range(1, 8001):
+            accounted += phase.due(number)
+            assert accounted == number or phase.due(number) == 0
+        assert 8000 - accounted < max(phase.every, 100)
+    due = {phase.name: phase for phase in objective.phases()}
+    assert due["D"].due(1) == 1 and due["G"].every == composed(game)["objective"].get("n_critic", 1)
 
 
-@pytest.mark.parametrize("norm", ["none", "sync_batch"])
-def test_two_workers_average_to_the_gradients_of_one(norm, objective, on_workers):
+def test_two_workers_average_to_the_gradients_of_one(game, on_workers):
     """Each on half of the batch, after one averaging: the gradients of one worker on all of it, to 1e-6."""
-    networks_config = DCGAN | {"generator_norm": norm}
 
     def gradients(rank: int, workers: int):
-        game, networks = players(objective, networks_config)
         results = {}
-        for phase in game.phases():
-            for role, network in networks.items():
-                network.requires_grad_(role in phase.trains)
-            phase.loss(networks, batch(8, rank, workers, shared=workers > 1))[0].backward()
-            parameters = [p for role in phase.trains for p in networks[role].parameters()]
-            Workers(rank, workers).average_gradients(parameters, [])
-            results[phase.name] = torch.cat([p.grad.flatten() for p in parameters if p.grad is not None])
-            for parameter in parameters:
-                parameter.grad = None
+        norms = [{}] if composed(game)["networks"]["name"] == "autoencoder" else [{}, {"generator_norm": "sync_batch"}]
+        for norm in norms:
+            objective, networks = players(settings(game, True, norm))
+            for phase in objective.phases():
+                for role, network in networks.items():
+                    network.requires_grad_(role in phase.trains)
+                phase.loss(networks, batch(8, rank, workers))[0].backward()
+                parameters = [p for role in phase.trains for p in networks[role].parameters()]
+                Workers(rank, workers).average_gradients(parameters, [])
+                gradient = torch.cat([p.grad.flatten() for p in parameters if p.grad is not None])
+                results[f"{phase.name} {norm}"] = gradient
+                for parameter in parameters:
+                    parameter.grad = None
         return results
 
     alone = gradients(0, 1)
@@ -107,9 +181,66 @@ def test_two_workers_average_to_the_gradients_of_one(norm, objective, on_workers
             assert alone[name].abs().max() > 1e-5  # else the comparison says nothing
 
 
-def test_finite_under_bfloat16_autocast(objective):
-    game, networks = players(objective, DCGAN)
-    for phase in game.phases():
+def test_its_state_is_equal_on_every_worker_and_that_of_one(game, on_workers):
+    """After six batches through the loop: the objective's state alike on both ranks, and near that of one worker."""
+
+    class Watched(Run):
+        def build_objective(self):
+            objectives.append(super().build_objective())
+            return objectives[-1]
+
+    objectives = []
+    run = settings(game, images=48, batch_size=8, checkpoint_every=48)
+
+    def state(rank: int = 0) -> torch.Tensor:
+        train(Watched(run.networks, run.objective, run.augmentation, run.training), TABLE)
+        return flat(objectives[-1])
+
+    alone, (first, second) = state(), on_workers(state, 2)
+    assert torch.equal(first, second)
+    torch.testing.assert_close(first, alone, rtol=1e-3, atol=1e-3)
+
+
+class Stopped(Exception):
+    pass
+
+
+def test_stopped_and_resumed_is_bit_for_bit_undisturbed(game, tmp_path: Path):
+    """Networks, average, and whatever state the objective has: from a checkpoint in mid-run."""
+    run = settings(game, images=80, batch_size=8, checkpoint_every=24, log_every=8)
+
+    def stop(images_seen: int, metrics: dict[str, float]) -> None:
+        if images_seen == 56:
+            raise Stopped
+
+    train(run, TABLE, tmp_path / "a")
+    with pytest.raises(Stopped):
+        train(run, TABLE, tmp_path / "b", log=stop)
+    train(run, TABLE, tmp_path / "b")
+    for name in ("discriminator", "average", "objective"):
+        paths = [tmp_path / place / "images-000000000080.pt" for place in "ab"]
+        first, second = (torch.load(path, weights_only=True)[name] for path in paths)
+        assert first.keys() == second.keys()
+        assert all(torch.equal(first[key], second[key]) for key in first), name
+
+
+def test_nan_stops_it_before_anything_moves(game, tmp_path: Path):
+    """A NaN in the second batch: the weights of the checkpoint after the first are the last."""
+
+    class Poisoned(Table):
+        def draw(self, seed, start, count, device="cpu"):
+            images, labels = super().draw(seed, start, count, device)
+            return (images * float("nan") if start >= 8 else images), labels
+
+    run = settings(game, images=16, batch_size=8, checkpoint_every=8)
+    with pytest.raises(NonFiniteLoss, match=r"the loss of D is not finite between 8 and .*images-0+8\.pt"):
+        train(run, Poisoned(TABLE.images, TABLE.labels, CLASSES, {}), tmp_path)
+    assert [path.stem for path in tmp_path.glob("*.pt")] == ["images-000000000008"]
+
+
+def test_finite_under_bfloat16_autocast(game):
+    objective, networks = players(settings(game, True))
+    for phase in objective.phases():
         with torch.autocast("cpu", torch.bfloat16):
             loss, _ = phase.loss(networks, batch())
         loss.backward()
@@ -117,37 +248,66 @@ def test_finite_under_bfloat16_autocast(objective):
         assert all(p.grad.isfinite().all() for n in networks.values() for p in n.parameters() if p.grad is not None)
 
 
-def test_sharing_the_fakes_changes_nothing_but_who_makes_them():
+def test_sharing_the_fakes_changes_nothing_but_who_makes_them(game):
     """With shared fakes both players see exactly those images."""
-    game, networks = players(OBJECTIVES["hinge"])
-    given = batch()
-    given.fake = game.fakes(networks, batch())
-    alone = batch()
-    discriminator, generator = game.phases()
-    torch.testing.assert_close(discriminator.loss(networks, given)[0], discriminator.loss(networks, alone)[0])
-    torch.testing.assert_close(generator.loss(networks, given)[0], generator.loss(networks, batch())[0])
+    objective, networks = players(settings(game))
+    for phase in objective.phases():
+        given, alone = batch(), batch()
+        given.fakes = objective.fakes(networks, batch())
+        shared, fresh = phase.loss(networks, given)[0], phase.loss(networks, alone)[0]
+        if objective_draws_no_more_noise(phase.name, game):
+            torch.testing.assert_close(shared, fresh)
+        assert shared.isfinite()
+
+
+def objective_draws_no_more_noise(phase: str, game: str) -> bool:
+    """Whether fakes are all that the phase draws numbers for, so that sharing them leaves no other number changed."""
+    augmented = [f"hinge+{path.stem}" for path in CONF.glob("augmentation/*")]
+    return game not in ("dragan", "wgan_gp", "cgan", "hinge+consistency", *augmented)
 
 
 def test_clipping_happens_in_advance_and_only_after_the_critic():
-    game, networks = players(OBJECTIVES["wgan"])
-    critic, generator = game.phases()
-    game.advance(generator, networks, {}, 0)
+    objective, networks = players(settings("wgan"))
+    critic, generator = objective.phases()
+    objective.advance(generator, networks, {}, 0)
     largest = max(p.detach().abs().max().item() for p in networks["discriminator"].parameters())
     assert largest > 0.01
-    game.advance(critic, networks, {}, 0)
+    objective.advance(critic, networks, {}, 0)
     largest = max(p.detach().abs().max().item() for p in networks["discriminator"].parameters())
     assert largest == pytest.approx(0.01)
 
 
+def test_the_critic_warms_up_as_in_the_code_of_wgan():
+    """`Diters = 100 if gen_iterations < 25 or gen_iterations % 500 == 0 else 5`, over 1,600 generator steps."""
+    expected, number = {}, 0
+    for step in range(1600):
+        steps = 100 if step < 25 or step % 500 == 0 else 5
+        number += steps
+        expected[number] = steps
+    due = wgan_warm_up(5)
+    assert {n: due(n) for n in range(1, number + 1) if due(n)} == expected
+
+
 def test_lazy_regularisation_weighs_for_the_batches_it_skips():
-    base = {"name": "two_player", "loss": "hinge"}
-    lazy, networks = players(base | {"penalties": {"r1": {"weight": 3, "every": 4}}})
-    prompt, _ = players(base | {"penalties": {"r1": {"weight": 12, "every": 1}}})
-    plain, _ = players(base)
+    base = {"loss": "hinge"}
+    lazy, networks = two_player(base | {"penalties": {"r1": {"weight": 3, "every": 4}}})
+    prompt, _ = two_player(base | {"penalties": {"r1": {"weight": 12, "every": 1}}})
+    plain, _ = two_player(base)
     _, regularize, _ = lazy.phases()
     assert (regularize.name, regularize.every) == ("D_r1", 4)
     difference = prompt.phases()[0].loss(networks, batch())[0] - plain.phases()[0].loss(networks, batch())[0]
     torch.testing.assert_close(regularize.loss(networks, batch())[0], difference)
+
+
+def test_lazy_regularisation_slows_its_player_as_stylegan2_does():
+    """k = 16: lr and β to the power of it are those of 17 steps in place of 16."""
+    objective, _ = two_player({"penalties": {"r1": {"weight": 1, "every": 16}},
+                               "optimizers": {role: {"lr": 0.002, "betas": [0.0, 0.99]} for role in
+                                              ("generator", "discriminator")}})  # fmt: skip
+    slowed = objective.optimizers["discriminator"]
+    assert slowed.lr == pytest.approx(0.002 * 16 / 17)
+    assert slowed.betas == pytest.approx((0.0, 0.99 ** (16 / 17)))
+    assert objective.optimizers["generator"].lr == 0.002
 
 
 @pytest.mark.parametrize(
@@ -158,8 +318,13 @@ def test_lazy_regularisation_weighs_for_the_batches_it_skips():
         ({"penalties": {"gradient_penalty": {"weight": -1}}}, r"gradient_penalty.weight: must not be negative"),
         ({"penalties": {"gradient_penality": {"weight": 1}}}, "did you mean 'gradient_penalty'"),
         ({"penalties": {"r1": {"weight": 1, "every": 0}}}, "r1.every: must be at least 1"),
+        ({"terms": {"lecams": {}}}, r"objective.terms.lecams: there is no such term; did you mean 'lecam'"),
+        ({"terms": {"lecam": {"weight": -1}}}, r"objective.terms.lecam.weight: must be above 0"),
+        ({"terms": {"lecam": {"wieght": 1}}}, r"objective.terms.lecam.wieght: unknown key; did you mean 'weight'"),
         ({"clip": 0}, "clip: must be above 0"),
+        ({"unroll": -1}, "unroll: must not be negative"),
         ({"loss": "hinge", "real_target": 0.9}, "real_target: hinge has no targets to smooth"),
+        ({"loss": "hinge", "margin": 1}, "margin: hinge has none"),
         ({"optimizers": {"generator": {}}}, "optimizers.discriminator: missing"),
         ({"optimizers": {"generator": {"lr": 0}, "discriminator": {}}}, "generator.lr: must be above 0"),
         ({"optimizers": {"generator": {"betas": [0.5, 1.0]}, "discriminator": {}}}, "betas"),
@@ -172,7 +337,23 @@ def test_what_cannot_be_played_is_refused(options, message):
         Run(objective={"name": "two_player"} | options)
 
 
-def test_a_gradient_penalty_with_batch_norm_in_the_critic_is_refused():
-    game, networks = players(OBJECTIVES["wgan_gp"], DCGAN | {"discriminator_norm": "batch"})
-    with pytest.raises(ConfigError, match=r"batch norm mixes the batch; set networks\.discriminator_norm to"):
-        game.check(networks)
+@pytest.mark.parametrize(
+    ("game", "networks", "message"),
+    [
+        ("wgan_gp", SUBPIXEL | {"discriminator_norm": "batch"}, r"batch norm mixes.*networks\.discriminator_norm to"),
+        ("ebgan", SUBPIXEL, "needs a discriminator whose score is an energy; set networks=autoencoder"),
+        ("hinge", {"name": "autoencoder", "body": "mlp"}, "an autoencoder's score is an energy; set networks=subpixel"),
+        ("acgan", SUBPIXEL, "set networks.conditioning=classifier"),
+        ("cgan", SUBPIXEL | {"conditioning": "classifier"}, "set networks.conditioning=concat or projection"),
+        ("infogan", SUBPIXEL | {"conditioning": "concat"}, "set networks.conditioning=code"),
+        ("semi_supervised", SUBPIXEL, "set networks.conditioning=classes"),
+    ],
+)
+def test_players_that_do_not_fit_the_game_are_refused(game, networks, message):
+    with pytest.raises(ConfigError, match=message):
+        players(Run(networks=networks, objective=composed(game)["objective"]))
+
+
+def test_labels_are_asked_for_where_there_are_none():
+    with pytest.raises(ConfigError, match=r"networks.conditioning: .*needs labels"):
+        settings("acgan").build_networks(SHAPE, 0)

@@ -9,14 +9,22 @@ from ganlib import build
 from ganlib.config import ConfigError
 from ganlib.verdict import Verdict
 
-SMALL = {"dcgan": {"width": 4}, "subpixel": {"width": 4}, "mlp": {"width": 8, "depth": 2}}
+SMALL = {"dcgan": {"width": 4}, "subpixel": {"width": 4}, "mlp": {"width": 8, "depth": 2}, "autoencoder": {"width": 4}}
 SHAPES = [(1, 28, 28), (3, 32, 32), (3, 64, 64)]
+CLASSES = 3
+TOLD = ["concat", "projection", "classifier", "code", "classes"]  # every conditioning but none
+CONDITIONED = [(family, how) for family in ("dcgan", "subpixel", "mlp") for how in TOLD]
 
 
-def networks(family: str, shape: tuple[int, int, int], **options: Any) -> dict[str, Any]:
+def networks(family: str, shape: tuple[int, int, int], classes: int = 0, **options: Any) -> dict[str, Any]:
     module, config = build.component("networks", {"name": family, "latent": 6} | SMALL.get(family, {}) | options)
     torch.manual_seed(0)
-    return module.build(config, shape)
+    return module.build(config, shape, classes)
+
+
+def conditioned(family: str, how: str, **options: Any) -> dict[str, Any]:
+    shape = (2, 1, 1) if family == "mlp" else SHAPES[0]
+    return networks(family, shape, CLASSES, conditioning=how, code_classes=CLASSES, **options)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -32,7 +40,12 @@ def test_images_in_range_and_one_score_each(family, shape):
 @pytest.mark.parametrize("family", build.names("networks"))
 def test_mixes_batch_says_whether_other_images_matter(family):
     """A discriminator that claims to judge each image by itself gives it the same score in any company."""
-    for options in ({}, {"discriminator_norm": "batch"}) if family != "mlp" else ({},):
+    choices: list[dict[str, str]] = [{}]
+    if family != "mlp":
+        choices += [{"discriminator_norm": norm} for norm in ("batch", "sync_batch", "layer", "group", "instance")]
+    if family != "autoencoder":
+        choices += [{"minibatch": "std"}, {"minibatch": "discrimination"}]
+    for options in choices:
         discriminator = networks(family, SHAPES[0], **options)["discriminator"].train()
         images = torch.randn(6, *SHAPES[0])
         together, alone = discriminator(images).score[:3], discriminator(images[:3]).score
@@ -41,21 +54,180 @@ def test_mixes_batch_says_whether_other_images_matter(family):
 
 @pytest.mark.parametrize("family", build.names("networks"))
 def test_the_same_seed_gives_the_same_weights_and_all_of_them_learn(family):
-    players, again = networks(family, SHAPES[0]), networks(family, SHAPES[0])
+    _all_learn_alike(networks(family, SHAPES[0]), networks(family, SHAPES[0]))
+
+
+@pytest.mark.parametrize("minibatch", ["std", "discrimination"])
+@pytest.mark.parametrize(("family", "how"), CONDITIONED)
+def test_so_it_is_with_labels_and_what_the_discriminator_sees_of_its_batch(family, how, minibatch):
+    _all_learn_alike(*(conditioned(family, how, minibatch=minibatch) for _ in range(2)))
+
+
+@pytest.mark.parametrize("family", ["dcgan", "subpixel"])
+def test_so_it_is_with_virtual_batch_norm(family):
+    norms = {"generator_norm": "virtual", "discriminator_norm": "virtual"}
+    for how in ("none", "projection"):
+        _all_learn_alike(*(conditioned(family, how, **norms) for _ in range(2)))
+
+
+def _all_learn_alike(players, again):
     for role, network in players.items():
         for mine, theirs in zip(network.parameters(), again[role].parameters(), strict=True):
             assert torch.equal(mine, theirs)
-    images = players["generator"](torch.randn(4, players["generator"].latent))
-    players["discriminator"](images).score.square().sum().backward()
+    label = torch.arange(4) % CLASSES
+    verdict = players["discriminator"](players["generator"](torch.randn(4, players["generator"].latent), label), label)
+    sum(output.square().sum() for output in verdict[:3] if output is not None).backward()
     for role, network in players.items():
         for name, parameter in network.named_parameters():
             assert parameter.grad is not None and parameter.grad.isfinite().all(), f"{role}.{name}"
 
 
-@pytest.mark.parametrize("norm", ["none", "batch", "layer", "instance", "spectral"])
+@pytest.mark.parametrize("norm", ["none", "batch", "sync_batch", "virtual", "layer", "group", "instance", "spectral"])
 def test_normalisations_by_name(norm):
     discriminator = networks("dcgan", SHAPES[1], discriminator_norm=norm)["discriminator"]
     assert discriminator(torch.randn(4, *SHAPES[1])).score.isfinite().all()
+
+
+@pytest.mark.parametrize(("family", "how"), CONDITIONED)
+def test_each_player_says_what_it_is_told_and_what_it_guesses(family, how):
+    players = conditioned(family, how, code_continuous=2)
+    generator, discriminator = players["generator"], players["discriminator"]
+    assert generator.classes == (0 if how == "classes" else CLASSES)
+    assert generator.labels_are_codes == (how == "code")
+    assert discriminator.told_labels == (how in ("concat", "projection"))
+    assert discriminator.classes == (CLASSES if how in ("classifier", "code", "classes") else 0)
+    z, label = torch.randn(6, generator.latent), torch.arange(6) % CLASSES
+    images = generator(z, label)
+    verdict, other = discriminator(images, label), discriminator(images, label.roll(1))
+    assert verdict.score.shape == (6,) and verdict.features.shape[0] == 6
+    assert (verdict.label is None) == (discriminator.classes == 0)
+    assert verdict.label is None or verdict.label.shape == (6, CLASSES)
+    assert (verdict.code is None) == (how != "code")
+    assert verdict.code is None or verdict.code.shape == generator.code(z).shape == (6, 2)
+    assert torch.equal(verdict.score, other.score) == (not discriminator.told_labels)
+
+
+@pytest.mark.parametrize(("family", "how"), CONDITIONED)
+def test_a_generator_heeds_the_label_that_it_is_told(family, how):
+    generator = conditioned(family, how)["generator"]
+    with torch.no_grad():
+        for parameter in generator.parameters():  # conditional norms begin alike for all classes
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    z = torch.randn(1, generator.latent).expand(4, -1)
+    images = generator.eval()(z, torch.tensor([0, 1, 0, 2]))
+    torch.testing.assert_close(images[0], images[2])
+    for other in (1, 3):
+        assert torch.allclose(images[0], images[other], atol=1e-6) == (how == "classes")
+
+
+@pytest.mark.parametrize(("family", "how"), CONDITIONED)
+def test_what_the_conditioning_needs_is_asked_for(family, how):
+    players = conditioned(family, how)
+    z, images = torch.randn(2, players["generator"].latent), torch.zeros(2, *SHAPES[0])
+    if how != "classes":
+        with pytest.raises(ValueError, match="label: this generator needs one for each image, 0 … 2"):
+            players["generator"](z)
+    if players["discriminator"].told_labels:
+        with pytest.raises(ValueError, match="label: this discriminator needs one for each image, 0 … 2"):
+            players["discriminator"](images)
+    if how == "code":
+        assert networks(family, SHAPES[0], conditioning=how)["generator"].classes == 10  # data without labels
+    else:
+        with pytest.raises(ConfigError, match=f"networks.conditioning: {how} needs labels, and this data has none"):
+            networks(family, SHAPES[0], conditioning=how)
+
+
+@pytest.mark.parametrize("family", ["dcgan", "subpixel", "mlp"])
+def test_projection_adds_the_product_of_embedding_and_features_to_the_score(family):
+    discriminator = conditioned(family, "projection")["discriminator"]
+    images, label = torch.randn(4, *((2, 1, 1) if family == "mlp" else SHAPES[0])), torch.tensor([0, 1, 2, 1])
+    verdict = discriminator(images, label)
+    unconditional = discriminator.score(verdict.features).squeeze(1)
+    product = torch.einsum("nf,nf->n", discriminator.projection.weight[label], verdict.features)
+    torch.testing.assert_close(verdict.score - unconditional, product)
+    assert product.abs().min() > 1e-6
+
+
+def test_the_probability_of_real_is_that_of_all_classes_against_a_logit_of_zero():
+    discriminator = conditioned("mlp", "classes")["discriminator"]
+    verdict = discriminator(torch.randn(5, 2, 1, 1))
+    with_generated = torch.cat([verdict.label, torch.zeros(5, 1)], 1).softmax(1)
+    torch.testing.assert_close(verdict.score.sigmoid(), 1 - with_generated[:, -1])
+
+
+@pytest.mark.parametrize("prior", ["normal", "uniform", "sphere"])
+def test_continuous_codes_are_uniform_whatever_the_prior_and_the_noise_keeps_to_it(prior):
+    generator = conditioned("mlp", "code", prior=prior, code_continuous=2)["generator"]
+    z, label = torch.randn(4000, 6), torch.zeros(4000, dtype=torch.int64)
+    told = generator.tell(z, label)
+    noise, code, one_hot = told.split([4, 2, CLASSES], 1)
+    assert torch.equal(code, generator.code(z)) and code.abs().max() <= 1
+    assert code.square().mean().item() == pytest.approx(1 / 3, abs=0.02)
+    assert torch.equal(one_hot, torch.tensor([1.0, 0, 0]).expand(4000, -1))
+    squared = {"normal": 1, "uniform": 1 / 3, "sphere": 1}[prior]
+    assert noise.square().mean().item() == pytest.approx(squared, abs=0.05)
+    if prior == "sphere":
+        torch.testing.assert_close(noise.norm(dim=1), torch.full((4000,), 2.0))
+
+
+@pytest.mark.parametrize("how", ["none", "concat", "projection", "code"])
+@pytest.mark.parametrize("family", ["dcgan", "subpixel"])
+def test_virtual_batch_norm_leaves_each_image_to_itself(family, how):
+    players = conditioned(family, how, generator_norm="virtual", discriminator_norm="virtual")
+    generator, discriminator = players["generator"].train(), players["discriminator"].train()
+    assert not discriminator.mixes_batch
+    z, label = torch.randn(6, 6), torch.arange(6) % CLASSES
+    images = generator(z, label)
+    torch.testing.assert_close(generator(z[:2], label[:2]), images[:2])
+    scores = discriminator(images, label).score
+    torch.testing.assert_close(discriminator(images[:2], label[:2]).score, scores[:2])
+    before = discriminator(images, label).score
+    discriminator.set_reference(3 * torch.randn(20, *SHAPES[0]), torch.arange(20) % CLASSES)
+    assert not torch.allclose(discriminator(images, label).score, before, atol=1e-5)
+
+
+def test_the_reference_batch_is_the_first_real_images_and_in_the_checkpoint():
+    discriminator = conditioned("dcgan", "concat", discriminator_norm="virtual")["discriminator"]
+    images, label = torch.randn(5, *SHAPES[0]), torch.tensor([2, 1, 0, 2, 1])
+    discriminator.set_reference(images, label)
+    again = conditioned("dcgan", "concat", discriminator_norm="virtual")["discriminator"]
+    again.load_state_dict(discriminator.state_dict())
+    order = torch.arange(16) % 5  # fewer than the 16 of a reference batch: over again
+    assert torch.equal(again.reference.samples, images[order])
+    assert torch.equal(again.reference.label, label[order])
+    without = conditioned("dcgan", "concat")["discriminator"]
+    without.set_reference(images, label)  # nothing to set
+    assert without.reference is None
+
+
+OPTIONS = [
+    *({"conditioning": how} for how in TOLD),
+    *({"minibatch": how} for how in ("std", "discrimination")),
+    *({"prior": prior} for prior in ("uniform", "sphere")),
+]
+NORMS = [{"generator_norm": norm, "discriminator_norm": norm} for norm in ("virtual", "group", "sync_batch")]
+NORMS += [{"discriminator_norm": "spectral", "conditioning": "projection", "minibatch": "std"}]
+
+
+@pytest.mark.parametrize("family", ["dcgan", "subpixel", "mlp"])
+def test_every_option_can_be_built_without_memory_and_run_in_bfloat16(family):
+    for options in OPTIONS + (NORMS if family != "mlp" else []):
+        with torch.device("meta"):
+            shadows = networks(family, SHAPES[0], CLASSES, **options)
+        players = networks(family, SHAPES[0], CLASSES, **options)
+        for role, shadow in shadows.items():
+            assert all(parameter.is_meta for parameter in shadow.parameters())
+            shapes = [{name: tensor.shape for name, tensor in network.state_dict().items()}
+                      for network in (shadow, players[role])]  # fmt: skip
+            assert shapes[0] == shapes[1]
+        label = torch.arange(4) % CLASSES
+        with torch.autocast("cpu", torch.bfloat16):
+            images = players["generator"](torch.randn(4, 6), label)
+            verdict = players["discriminator"](images, label)
+        verdict.score.float().sum().backward()
+        assert verdict.score.isfinite().all(), options
+        for name, parameter in players["generator"].named_parameters():
+            assert parameter.grad is not None and parameter.grad.isfinite().all(), f"{options}: {name}"
 
 
 def test_spectral_norm_bounds_every_layer_to_the_largest_singular_value_one():
@@ -80,3 +252,20 @@ def test_spectral_norm_bounds_every_layer_to_the_largest_singular_value_one():
 def test_sizes_that_do_not_fit_are_refused(family, shape, message):
     with pytest.raises(ConfigError, match=message):
         networks(family, shape)
+
+
+@pytest.mark.parametrize(
+    ("family", "options", "message"),
+    [
+        ("mlp", {"conditioning": "projektion"}, "did you mean 'projection'"),
+        ("mlp", {"latent": 2, "conditioning": "code"}, "networks.code_continuous: 2 codes leave no noise"),
+        ("dcgan", {"code_classes": 1}, "networks.code_classes: must be at least 2, got 1"),
+        ("subpixel", {"code_continuous": -1}, "networks.code_continuous: must not be negative"),
+        ("dcgan", {"generator_norm": "spectral"}, "networks.generator_norm: spectral is for the discriminator"),
+        ("autoencoder", {"body": "mlp", "generator_norm": "batch"}, "generator_norm: the layers of mlp have no norms"),
+        ("autoencoder", {"discriminator_norm": "virtual"}, "discriminator_norm: virtual is for dcgan and subpixel"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(family, options, message):
+    with pytest.raises(ConfigError, match=message):
+        networks(family, SHAPES[0], **options)

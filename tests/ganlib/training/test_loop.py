@@ -113,7 +113,7 @@ def test_a_checkpoint_cut_in_half_is_passed_over(tmp_path: Path):
 
 def test_the_last_k_and_the_best_are_kept(tmp_path: Path):
     distances = {40: 5.0, 80: 1.0, 120: 4.0, 160: 3.0}
-    train(run(keep=1), TABLE, tmp_path, snapshot=lambda seen, generator: distances[seen])
+    train(run(keep=1), TABLE, tmp_path, snapshot=lambda seen, generator, networks: distances[seen])
     assert sorted(int(path.stem[7:]) for path in tmp_path.glob("*.pt")) == [80, 160]
 
 

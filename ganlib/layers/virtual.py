@@ -1,0 +1,65 @@
+"""Virtual batch norm: Salimans et al. 2016, arXiv:1606.03498, sec. 3.5.
+
+Each image is normalised by the statistics of a fixed reference batch and itself, whatever else is in its batch. The
+reference batch passes through the network in front of the images (`Reference`), and so does each layer find it.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+SIZE = 16  # of the reference batch
+
+
+class VirtualBatchNorm2d(nn.Module):
+    """(SIZE + N, C, H, W) → the same shape: the reference batch normalised by its own mean and variance, each of the N
+    others by those of the reference batch and itself."""
+
+    def __init__(self, channels: int, eps: float = 1e-5, affine: bool = True):
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(channels, 1, 1)) if affine else None
+        self.bias = nn.Parameter(torch.zeros(channels, 1, 1)) if affine else None
+
+    def forward(self, images: Tensor) -> Tensor:
+        reference, others = images[:SIZE].float(), images[SIZE:].float()
+        variance, mean = torch.var_mean(reference, (0, 2, 3), correction=0, keepdim=True)
+        own_variance, own_mean = torch.var_mean(others, (2, 3), correction=0, keepdim=True)
+        share = 1 / (SIZE + 1)  # of an image, in a batch of the references and itself
+        distance = own_mean - mean
+        # Total variance: within the two parts, and between their means.
+        both = torch.lerp(variance, own_variance, share) + share * (1 - share) * distance.square()
+        normalized = torch.cat([
+            (reference - mean) * (variance + self.eps).rsqrt(),
+            (others - (mean + share * distance)) * (both + self.eps).rsqrt(),
+        ])
+        if self.weight is not None and self.bias is not None:
+            normalized = normalized * self.weight + self.bias
+        return normalized.to(images.dtype)
+
+
+class Reference(nn.Module):
+    """The fixed batch: inputs (SIZE, ...) and their labels."""
+
+    samples: Tensor
+    label: Tensor
+
+    def __init__(self, samples: Tensor, classes: int):
+        super().__init__()
+        self.register_buffer("samples", samples)
+        self.register_buffer("label", torch.arange(SIZE) % max(classes, 1))
+
+    def forward(self, network: Callable[..., Tensor], inputs: Tensor, label: Tensor | None) -> Tensor:
+        """What `network` makes of the inputs when the reference batch passes through in front of them."""
+        if label is not None:
+            label = torch.cat([self.label, label])
+        return network(torch.cat([self.samples.to(inputs.dtype), inputs]), label)[SIZE:]
+
+    @torch.no_grad()
+    def set(self, samples: Tensor, label: Tensor | None) -> None:
+        """Take the first SIZE samples; all of them over again, if they are fewer."""
+        first = torch.arange(SIZE, device=samples.device) % len(samples)
+        self.samples.copy_(samples[first])
+        if label is not None:
+            self.label.copy_(label[first])

@@ -1,0 +1,74 @@
+"""Any game, behind an augmentation: the discriminator sees all images through it, real and generated, in its own moves
+and in the generator's. So the generator does not learn to augment: Karras et al. 2020, arXiv:2006.06676, section 2;
+Zhao et al. 2020, arXiv:2006.10738, section 3."""
+
+import functools
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ganlib.augmentations.base import Augmentation
+from ganlib.config import ConfigError
+from ganlib.objectives.base import Batch, Fakes, Networks, Noise, Objective, Phase, Stats
+
+
+class Seen(nn.Module):
+    """A discriminator D that is shown T(x) where it is asked about x. What else is asked of it, D answers itself."""
+
+    def __init__(self, discriminator: nn.Module, augmentation: Augmentation, noise: Noise):
+        super().__init__()
+        self.discriminator = discriminator
+        self.augment = functools.partial(augmentation, noise=noise)  # no child: its buffers are none of D's
+
+    def forward(self, images: Tensor, *others: Any, **options: Any) -> Any:
+        return self.discriminator(self.augment(images), *others, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("discriminator"), name)
+
+
+class Augmented(Objective):
+    """The game `objective`, with all that its discriminator sees behind the `augmentation`.
+
+    Penalties differentiate D(T(x)) with respect to x, the image that is not augmented.
+    """
+
+    images_seen: Tensor
+
+    def __init__(self, objective: Objective, augmentation: Augmentation):
+        super().__init__()
+        self.objective, self.augmentation = objective, augmentation
+        self.roles, self.optimizers = objective.roles, objective.optimizers
+        self.labels_per_class = objective.labels_per_class
+        self.register_buffer("images_seen", torch.tensor(0))  # at the discriminator's last step
+
+    def phases(self) -> tuple[Phase, ...]:
+        return tuple(phase._replace(loss=functools.partial(self._loss, phase)) for phase in self.objective.phases())
+
+    def check(self, networks: Networks) -> None:
+        if "discriminator" not in self.roles:
+            raise ConfigError(f"augmentation: this objective is played by {' and '.join(self.roles)}, and there is no "
+                              "discriminator to show augmented images to; write augmentation: null")
+        self.objective.check(networks)
+
+    def bind(self, networks: Networks) -> None:
+        self.objective.bind(networks)
+
+    def fakes(self, networks: Networks, batch: Batch) -> Fakes:
+        return self.objective.fakes(networks, batch)
+
+    @torch.no_grad()
+    def advance(self, phase: Phase, networks: Networks, stats: Stats, images_seen: int) -> None:
+        self.objective.advance(phase, networks, stats, images_seen)
+        if phase.name == "D":
+            self.augmentation.advance(stats, images_seen, images_seen - self.images_seen)
+            self.images_seen.fill_(images_seen)
+
+    def _loss(self, phase: Phase, networks: Networks, batch: Batch) -> tuple[Tensor, Stats]:
+        seen = Seen(networks["discriminator"], self.augmentation, batch.noise)
+        loss, stats = phase.loss({**networks, "discriminator": seen}, batch)
+        return loss, stats | (self.augmentation.stats() if phase.name == "D" else {})

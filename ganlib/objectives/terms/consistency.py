@@ -1,0 +1,87 @@
+"""Consistency regularisation: small changes of an image, or of a latent, shall not change the score.
+
+CR: Zhang et al. 2020, arXiv:1910.12027. bCR, zCR and both together, ICR: Zhao et al. 2021, arXiv:2002.04724.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from ganlib.config import require
+from ganlib.objectives.base import Fakes, Noise
+from ganlib.objectives.terms.base import Move, Term
+
+
+@dataclass(frozen=True)
+class Config:
+    real: float = 10.0  # λ of CR
+    fake: float = 0.0  # λ of the fakes as well: bCR, 10
+    latent: float = 0.0  # λ_dis of zCR, 20
+    latent_generator: float = 0.0  # λ_gen of zCR, 0.5
+    radius: float = 0.05  # σ of the noise on the latents of zCR
+    shift: int = 4  # largest translation, in pixels
+
+    def __post_init__(self) -> None:
+        for name in ("real", "fake", "latent", "latent_generator"):
+            require(getattr(self, name) >= 0, f"{name}: must not be negative, got {getattr(self, name):g}")
+        require(self.radius > 0, f"radius: must be above 0, got {self.radius:g}")
+        require(self.shift >= 0, f"shift: must not be negative, got {self.shift}")
+
+
+def jitter(images: Tensor, noise: Noise, shift: int) -> Tensor:
+    """Each image (N, C, H, W) flipped left to right or not, moved by up to `shift` pixels, mirrored at the edges."""
+    _, channels, height, width = images.shape
+    shift = min(shift, height - 1, width - 1)
+    flip = noise.uniform(1, 1, 1) < 0.5
+    padded = pad(torch.where(flip, images.flip(3), images), (shift,) * 4, mode="reflect")
+    top, left = (noise.integers(2 * shift + 1)[:, None] for _ in range(2))
+    rows = top + torch.arange(height, device=images.device)
+    columns = left + torch.arange(width, device=images.device)
+    sample = torch.arange(len(images), device=images.device)[:, None, None, None]
+    channel = torch.arange(channels, device=images.device)[:, None, None]
+    return padded[sample, channel, rows[:, None, :, None], columns[:, None, None, :]]
+
+
+class Consistency(Term):
+    """λ_real E|D(x) − D(T(x))|² + λ_fake E|D(G(z)) − D(T(G(z)))|² + λ_dis E|D(G(z)) − D(G(z + Δ))|² for the
+    discriminator, −λ_gen E|G(z) − G(z + Δ)|² for the generator; T is `jitter`, Δ normal noise."""
+
+    def __init__(self, config: Config):
+        super().__init__()
+        self.config = config
+
+    def discriminator(self, move: Move) -> Tensor:
+        config, batch, fakes = self.config, move.batch, move.fakes
+        assert move.real is not None
+        loss = torch.zeros((), device=batch.real.device)
+        for weight, images, label, verdict in ((config.real, batch.real, batch.label, move.real),
+                                               (config.fake, fakes.images, fakes.label, move.fake)):
+            if weight:
+                changed = jitter(images, batch.noise, config.shift)
+                loss = loss + weight * _squared_difference(move, changed, label, verdict.score)
+        if config.latent:
+            with torch.no_grad():
+                near = self._neighbours(move)
+            loss = loss + config.latent * _squared_difference(move, near, fakes.label, move.fake.score)
+        return loss
+
+    def generator(self, move: Move) -> Tensor | None:
+        if not self.config.latent_generator:
+            return None
+        difference = (move.fakes.images - self._neighbours(move)).float()
+        return -self.config.latent_generator * difference.square().mean()
+
+    def _neighbours(self, move: Move) -> Tensor:
+        fakes: Fakes = move.fakes
+        noise = move.batch.noise.normal(fakes.z.shape[1])
+        return move.networks["generator"](fakes.z + self.config.radius * noise, fakes.label)
+
+
+def _squared_difference(move: Move, images: Tensor, label: Tensor | None, score: Tensor) -> Tensor:
+    return (move.networks["discriminator"](images, label).score.float() - score.float()).square().mean()
+
+
+def build(config: Config) -> Consistency:
+    return Consistency(config)

@@ -1,0 +1,45 @@
+"""Classification from few labels, by the discriminator. Salimans et al. 2016, arXiv:1606.03498, sec. 5."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from ganlib.config import ConfigError, require
+from ganlib.objectives.base import Networks
+from ganlib.objectives.terms.base import Move, Term
+
+
+@dataclass(frozen=True)
+class Config:
+    labels_per_class: int = 100  # training images whose label is used; the others are seen without
+    weight: float = 2.0  # against the adversarial loss, which the authors' code halves
+
+    def __post_init__(self) -> None:
+        require(self.labels_per_class >= 1, f"labels_per_class: must be at least 1, got {self.labels_per_class}")
+        require(self.weight > 0, f"weight: must be above 0, got {self.weight:g}")
+
+
+class FewLabels(Term):
+    """L_supervised = −E log P(y | x, y < K + 1), on the labelled images of each batch. With score = log Σ exp(logits)
+    the adversarial loss is their L_unsupervised: D(x) = Z / (Z + 1), the class K + 1 having the logit 0."""
+
+    def __init__(self, config: Config):
+        super().__init__()
+        self.config = config
+
+    def discriminator(self, move: Move) -> Tensor:
+        assert move.batch.labelled is not None
+        images, label = move.batch.labelled
+        logits = move.networks["discriminator"](images).label.float()
+        move.stats["D/labelled_accuracy"] = (logits.detach().argmax(1) == label).float().mean()
+        return self.config.weight * cross_entropy(logits, label)
+
+    def check(self, networks: Networks) -> None:
+        if networks["generator"].classes or not networks["discriminator"].classes:
+            raise ConfigError("objective.terms.few_labels: the discriminator must tell the class, and the generator "
+                              "not be told it; set networks.conditioning=classes")
+
+
+def build(config: Config) -> FewLabels:
+    return FewLabels(config)
