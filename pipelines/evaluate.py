@@ -8,6 +8,11 @@
     progress.png        the same latents, over the images seen in training
     interpolation.png   spherical paths between latents
     neighbours.png      samples beside their nearest real training images, by features and by pixels
+    labels.png          a row for each label (or code of InfoGAN's) that the generator is told, the same latents in each
+    codes.png           the continuous codes of InfoGAN, each varied alone from left to right
+
+Where the generator is told a label, metrics.json also has the share of images in which the classifier sees that label
+(`label_accuracy`); for codes that nobody named, under the best one-to-one naming (`code_accuracy`).
 """
 
 import dataclasses
@@ -15,12 +20,15 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 from safetensors.torch import load_file
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from ganlib.config import ConfigError
@@ -46,6 +54,7 @@ def evaluate(evaluation: Evaluation, model: Path = MODEL, reference: Path = REFE
              directory: Path = EVALUATION) -> dict[str, Any]:
     """Write `directory`, metrics.json last; gives what that holds."""
     test, train = Table.open(table, "test"), Table.open(table, "train")
+    generator: Any
     generator, description = generators.load(model)
     network = make_extractor(evaluation)
     protocol = dataclasses.asdict(make_protocol(evaluation, network, test))
@@ -65,6 +74,11 @@ def evaluate(evaluation: Evaluation, model: Path = MODEL, reference: Path = REFE
         shares = classifier.class_shares(classifier.load(reference / "classifier.safetensors"), images)
         floor = min(stored["class_shares"].values())
         metrics["class_share_min"] = {"value": min(shares.values()), "floor": floor}
+        if (told := generators.in_turn(generator, len(images))) is not None:
+            seen = classifier.predict(classifier.load(reference / "classifier.safetensors"), images)
+            name = "code_accuracy" if generator.labels_are_codes else "label_accuracy"
+            metrics[name] = {"value": label_accuracy(told, seen, name_codes=generator.labels_are_codes),
+                             "floor": stored["classifier_accuracy"]}
 
     directory.mkdir(parents=True, exist_ok=True)
     drawn = {
@@ -73,6 +87,11 @@ def evaluate(evaluation: Evaluation, model: Path = MODEL, reference: Path = REFE
         "interpolation": _interpolation(generator, evaluation.seed),
         "neighbours": _neighbours(images, fake, features["train"], train.images),
     }
+    if generator.classes:
+        names = [f"code {code}" for code in range(generator.classes)] if generator.labels_are_codes else train.classes
+        drawn["labels"] = _labels(generator, names, evaluation.seed)
+    if generator.continuous:
+        drawn["codes"] = _codes(generator, evaluation.seed)
     for name, picture in drawn.items():
         picture.save(directory / f".{name}.png")
         os.replace(directory / f".{name}.png", directory / f"{name}.png")
@@ -99,8 +118,7 @@ def _reference(directory: Path, protocol: dict[str, Any]) -> tuple[dict[str, Any
 
 
 def _sample(generator: nn.Module, evaluation: Evaluation) -> Tensor:
-    labels = generators.in_turn(generator, evaluation.images)
-    return generators.sample(generator, evaluation.images, evaluation.seed, labels, evaluation.truncation)
+    return generators.sample(generator, evaluation.images, evaluation.seed, None, evaluation.truncation)
 
 
 def _progress(snapshots: Path, height: int, width: int) -> Image.Image:
@@ -125,6 +143,42 @@ def _interpolation(generator: Any, seed: int) -> Image.Image:
     labels = generators.in_turn(generator, ROWS)
     along = None if labels is None else labels.repeat_interleave(ROWS)
     return grid(generators.decode(generator, path.flatten(0, 1), along), ROWS, ENLARGED)
+
+
+def label_accuracy(told: Tensor, seen: Tensor, name_codes: bool = False) -> float:
+    """The share of images whose told label (N,) is the class seen (N,). With `name_codes`, each code first gets a class
+    of its own: those names under which the share is the largest."""
+    if not name_codes:
+        return float((told == seen).double().mean())
+    size = int(max(told.max(), seen.max())) + 1
+    together = torch.zeros(size, size).index_put_((told, seen), torch.ones(len(told)), accumulate=True)
+    rows, columns = linear_sum_assignment(together.numpy(), maximize=True)
+    return float(together[rows, columns].sum() / len(told))
+
+
+def _labels(generator: Any, names: Sequence[str], seed: int) -> Image.Image:
+    z = generators.latents(generator, ROWS, seed)
+    rows = []
+    for label, name in enumerate(names):
+        images = generators.decode(generator, z, torch.full((ROWS,), label))
+        rows.append((name, grid(images, ROWS, ENLARGED)))
+    return captioned(rows, "a label in each row, the same latents in each column")
+
+
+def _codes(generator: Any, seed: int) -> Image.Image:
+    """Each continuous code over the range of its prior, for the first labels."""
+    z = generators.latents(generator, 1, seed).repeat(ROWS, 1)
+    # The codes lie last in z, as normal numbers: evenly spread in what the generator makes of them.
+    varied = torch.special.ndtri(torch.linspace(0.02, 0.98, ROWS))
+    rows = []
+    for code in range(generator.continuous):
+        for label in range(min(generator.classes, 3)):
+            path = z.clone()
+            path[:, generator.latent - generator.continuous:] = 0
+            path[:, generator.latent - generator.continuous + code] = varied
+            images = generators.decode(generator, path, torch.full((ROWS,), label))
+            rows.append((f"continuous {code + 1}, code {label}", grid(images, ROWS, ENLARGED)))
+    return captioned(rows, "one continuous code from -1 to 1, all else fixed")
 
 
 def _neighbours(images: Tensor, features: Tensor, real_features: Tensor, real_images: np.ndarray) -> Image.Image:

@@ -67,14 +67,13 @@ class Recorder:
         """A grid of the same latents every time, and the distance of fresh ones to real images."""
         picture = self.directory / "snapshots" / f"images-{images_seen:09d}.png"
         picture.parent.mkdir(exist_ok=True)
-        grid(generators.sample(generator, 64, self.seed, generators.in_turn(generator, 64)), columns=8).save(picture)
+        grid(generators.sample(generator, 64, self.seed), columns=8).save(picture)
         self.tracker.artifact(picture.relative_to(self.directory), "snapshots")
         if networks["discriminator"].classes and not networks["generator"].labels_are_codes:
             self.tracker.log(images_seen, {"test_accuracy": self.accuracy(networks["discriminator"])})
         if self.monitor is None:
             return None
-        measured = self.monitor(
-            lambda count: generators.sample(generator, count, self.seed + 1, generators.in_turn(generator, count)))
+        measured = self.monitor(lambda count: generators.sample(generator, count, self.seed + 1))
         self.tracker.log(images_seen, measured)
         (distance,) = measured.values()
         return distance

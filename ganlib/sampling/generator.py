@@ -73,13 +73,15 @@ def sample(
     truncation: float = 1.0,
     batch_size: int = 256,
 ) -> Tensor:
-    """uint8 images (count, C, H, W). `truncation` scales the latents towards their mean: below 1, less variety."""
+    """uint8 images (count, C, H, W), of all labels in turn unless `labels` (count,) are given. `truncation` scales the
+    latents towards their mean: below 1, less variety."""
     if count < 1:
         raise ConfigError(f"count: at least 1 image must be asked for, got {count}")
     if not 0 <= truncation <= 1:
         raise ConfigError(f"truncation: must lie in [0, 1], got {truncation:g}; 1 switches it off")
     if labels is not None and generator.classes == 0:
         raise ConfigError("labels: this generator is unconditional; leave them out")
+    labels = in_turn(generator, count) if labels is None else labels
     return decode(generator, truncation * latents(generator, count, seed), labels, batch_size)
 
 

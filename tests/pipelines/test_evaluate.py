@@ -17,7 +17,7 @@ from ganlib.datasets import table
 from ganlib.metrics.protocol import Evaluation
 from ganlib.sampling import generator as generators
 from ganlib.sampling.pictures import grid
-from pipelines.evaluate import evaluate, show
+from pipelines.evaluate import evaluate, label_accuracy, show
 from pipelines.reference import reference
 
 SMALL = Evaluation(images=40, resize=32, splits=2, classifier_images=2_000)
@@ -37,12 +37,13 @@ def write_table(directory: Path, classes: tuple[str, ...], test: int = 50) -> st
     return str(table.read_manifest(directory)["sha256"])
 
 
-def write_model(directory: Path, data_sha256: str) -> None:
-    module, config = build.component("networks", NETWORK)
+def write_model(directory: Path, data_sha256: str, classes: tuple[str, ...] = (), **options: Any) -> None:
+    networks = NETWORK | options
+    module, config = build.component("networks", networks)
     torch.manual_seed(5)
-    generator = module.build(config, SHAPE, 0)["generator"]
-    generators.save(directory, generator, {"networks": NETWORK, "shape": list(SHAPE), "classes": [], "seed": 0,
-                                           "data_sha256": data_sha256, "ema": True})
+    generator = module.build(config, SHAPE, len(classes))["generator"]
+    generators.save(directory, generator, {"networks": networks, "shape": list(SHAPE), "classes": list(classes),
+                                           "seed": 0, "data_sha256": data_sha256, "ema": True})
     (directory / "snapshots").mkdir()
     for seen in (0, 640, 1280):
         images = generators.sample(generator, 16, 0)
@@ -141,3 +142,26 @@ def test_a_test_split_of_too_few_images_is_refused_before_anything_is_computed(t
     with pytest.raises(ConfigError, match="the test split has 3 images"):
         reference(SMALL, tmp_path / "table", tmp_path / "reference")
     assert not (tmp_path / "reference").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "metric", "pictures"),
+    [
+        ({"conditioning": "concat"}, "label_accuracy", {"labels"}),
+        ({"conditioning": "code", "code_classes": 3, "code_continuous": 2}, "code_accuracy", {"labels", "codes"}),
+    ],
+)
+def test_a_generator_that_is_told_labels_is_asked_for_each(options, metric, pictures, place: Path, tmp_path: Path):
+    sha256 = table.read_manifest(place / "table")["sha256"]
+    write_model(tmp_path / "model", sha256, ("dark", "bright"), **options)
+    result = evaluate(SMALL, tmp_path / "model", place / "reference", place / "table", tmp_path / "evaluation")
+    assert 0 <= result[metric]["value"] <= 1 and 0.5 < result[metric]["floor"] <= 1
+    assert pictures <= {path.stem for path in (tmp_path / "evaluation").glob("*.png")}
+
+
+def test_codes_are_named_so_that_most_images_are_right() -> None:
+    told = torch.tensor([0, 0, 0, 1, 1, 1, 2, 2])
+    seen = torch.tensor([4, 4, 1, 0, 0, 4, 0, 1])
+    assert label_accuracy(told, seen) == 0
+    assert label_accuracy(told, seen, name_codes=True) == 5 / 8  # 0 → 4, 1 → 0, 2 → 1: not 2 → 0, which is taken
+    assert label_accuracy(seen, seen) == 1
