@@ -32,6 +32,8 @@ def _same_shape(real_score: Tensor, fake_score: Tensor) -> None:
 class minimax:
     """min_G max_D E log σ(D(x)) + E log(1 − σ(D(G(z)))). Goodfellow et al. 2014, arXiv:1406.2661, eq. 1."""
 
+    sign_tells = True  # reals from fakes: a score above 0 means real
+
     @staticmethod
     def discriminator(real_score: Tensor, fake_score: Tensor, real_target: float = 1.0) -> Tensor:
         """t·sp(−D(x)) + (1 − t)·sp(D(x)) + sp(D(G)); t = `real_target`, below 1 for one-sided label smoothing
@@ -49,6 +51,7 @@ class minimax:
 class non_saturating:
     """The discriminator of `minimax`; the generator maximises log σ(D(G(z))). Goodfellow et al. 2014, sec. 3."""
 
+    sign_tells = True
     discriminator = minimax.discriminator
 
     @staticmethod
@@ -90,6 +93,8 @@ class wasserstein:
 
 class hinge:
     """Lim and Ye 2017, arXiv:1705.02894; Miyato et al. 2018, arXiv:1802.05957, eq. 16 and 17."""
+
+    sign_tells = True
 
     @staticmethod
     def discriminator(real_score: Tensor, fake_score: Tensor) -> Tensor:
@@ -152,7 +157,7 @@ class energy_margin:
 
 
 class boundary_equilibrium:
-    """The scores are reconstruction errors L. BEGAN, Berthelot et al. 2017, arXiv:1703.10717, sec. 3.3."""
+    """The scores are reconstruction errors L. BEGAN, Berthelot et al. 2017, arXiv:1703.10717, sec. 3.4."""
 
     energy = True
 

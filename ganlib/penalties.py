@@ -1,7 +1,8 @@
 """Penalties on the discriminator's gradient with respect to its input: pure, one value per sample, unweighted.
 
 `score` maps images (N, C, H, W) to scores (N,) or (N, 1, h, w); patch scores are summed. It must judge every image by
-itself: under batch norm the gradient of one image's score reaches the other images, and none of these is defined.
+itself: under batch norm the gradient of one image's score reaches the other images, and none of these is defined (the
+little that passes through a minibatch standard deviation is neglected, as usual).
 All are differentiable once more, with respect to the discriminator's parameters.
 """
 

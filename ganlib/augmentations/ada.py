@@ -18,14 +18,13 @@ from torch import Tensor
 from ganlib.augmentations.base import Augmentation, integers, normal, uniform
 from ganlib.augmentations.resample import bilinear
 from ganlib.config import ConfigError, require
-from ganlib.objectives.base import Noise, Stats
+from ganlib.objectives.base import Noise, Objective, Stats
 
 Change = Literal[
     "xflip", "rotate90", "xint",  # blits
     "scale", "rotate", "aniso", "xfrac",  # geometry
     "brightness", "contrast", "lumaflip", "hue", "saturation",  # colour; grey images have no hue and no saturation
 ]  # fmt: skip
-REAL_SIGN = "D/real_sign"
 
 
 @dataclass(frozen=True)
@@ -62,6 +61,12 @@ class ADA(Augmentation):
         chance = Chance(images, noise, self.p)
         return recolour(self.config.changes, chance, transform(self.config.changes, chance, images))
 
+    def check(self, objective: Objective) -> None:
+        if self.config.target is not None and not objective.reports_real_sign:
+            raise ConfigError("augmentation.target: ada follows the sign of the discriminator's score on reals, which "
+                              "tells nothing in this game (its zero does not divide reals from fakes); set "
+                              "augmentation.target=null, and augmentation.p to what p should be")
+
     def stats(self) -> Stats:
         return {"augmentation/p": self.p.clone()}
 
@@ -70,10 +75,7 @@ class ADA(Augmentation):
         """p ← p + sign(r_t − target)·images / (1000·kimg) with r_t = E[sign D(real)], equation 1, once an interval."""
         if self.config.target is None:
             return
-        if REAL_SIGN not in stats:
-            raise ConfigError(f"augmentation.target: ada follows {REAL_SIGN}, the mean sign of the discriminator on "
-                              "reals, which this objective does not report; write null, and the p that it should keep")
-        self.signs += stats[REAL_SIGN] * images
+        self.signs += stats["D/real_sign"] * images
         self.counted += images
         due = (self.counted >= self.config.interval).float()  # no branch: a GPU would have to wait for it
         direction = torch.sign(self.signs - self.config.target * self.counted)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ganlib.objectives.base import Noise, Stats
+from ganlib.objectives.base import Noise, Objective, Stats
 
 
 class Augmentation(nn.Module, abc.ABC):
@@ -23,6 +23,9 @@ class Augmentation(nn.Module, abc.ABC):
     @abc.abstractmethod
     def augment(self, images: Tensor, noise: Noise) -> Tensor:
         """What `forward` does, of images in float32 or float64 and outside of autocast."""
+
+    def check(self, objective: Objective) -> None:
+        """Raise ConfigError if the game does not give what the augmentation needs."""
 
     def stats(self) -> Stats:
         """What to log of the state."""

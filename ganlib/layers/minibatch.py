@@ -30,7 +30,7 @@ class MinibatchStd(nn.Module):
 class MinibatchDiscrimination(nn.Module):
     """(N, F) → (N, F + B): how near an image's features lie to those of the others, through each of B kernels,
     o_b(xᵢ) = Σ_{j≠i} exp(−‖M_ib − M_jb‖₁) with M = f·T in R^{B×C}: Salimans et al. 2016, arXiv:1606.03498, sec. 3.2.
-    The others are those of all workers."""
+    The others are those of all workers. (The paper's sum has i = j in it too: 1 more, always.)"""
 
     def __init__(self, features: int, kernels: int = 100, dimensions: int = 5):
         super().__init__()

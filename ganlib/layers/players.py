@@ -76,6 +76,9 @@ class Discriminator(nn.Module, abc.ABC):
         self.classes = 0 if self.told_labels else self.labels
         self.planes = self.labels if options.conditioning == "concat" else 0
         self.mixes_batch = norm in MIXING or options.minibatch != "none"
+        # Of one score to one image, as gradient penalties need them. The standard deviation of a group is let pass, as
+        # progressive growing and StyleGAN2 do.
+        self.own_gradients = norm not in MIXING and options.minibatch != "discrimination"
         self.reference = None
         if norm == "virtual":
             self.reference = Reference(torch.randn(SIZE, *shape).clamp(-1, 1), self.labels)

@@ -49,6 +49,7 @@ class Discriminator(nn.Module):
         super().__init__()
         self.error = config.error
         self.mixes_batch = config.discriminator_norm in MIXING
+        self.own_gradients = not self.mixes_batch
         self.encoder = nn.Sequential(encoder, nn.Flatten(), nn.Linear(features, config.hidden))
         self.decoder = decoder
 

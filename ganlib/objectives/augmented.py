@@ -53,6 +53,7 @@ class Augmented(Objective):
         if "discriminator" not in self.roles:
             raise ConfigError(f"augmentation: this objective is played by {' and '.join(self.roles)}, and there is no "
                               "discriminator to show augmented images to; write augmentation: null")
+        self.augmentation.check(self.objective)
         self.objective.check(networks)
 
     def bind(self, networks: Networks) -> None:

@@ -64,7 +64,7 @@ class Batch:
 class Phase(NamedTuple):
     """One player's move."""
 
-    name: str  # "D", "G", "D_r1": names the move in metrics and errors
+    name: str  # "G", "D_r1": names the move in metrics and errors; "D" is the discriminator's on every batch
     trains: tuple[str, ...]  # roles whose parameters move; the loop freezes every other role
     loss: Callable[[Networks, Batch], tuple[Tensor, Stats]]  # mean over the batch; pure
     every: int = 1  # in batches: the generator moves every n_critic, lazy regularisation every 16
@@ -96,6 +96,7 @@ class Objective(nn.Module, abc.ABC):
 
     roles: tuple[str, ...] = ("generator", "discriminator")
     optimizers: Mapping[str, Optimizer]  # role → optimizer
+    reports_real_sign = False  # stats "D/real_sign", E[sign D(x)], with every "D": adaptive augmentation follows it
     labels_per_class: int = 0  # above 0: each batch also holds images of the only so many that are labelled
 
     @abc.abstractmethod

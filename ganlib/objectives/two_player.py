@@ -70,8 +70,18 @@ class Config:
                 f"real_target: {self.loss} has no targets to smooth; write 1.0")
         require(self.margin is None or "margin" in options, f"margin: {self.loss} has none; write null")
         require(self.margin is None or self.margin > 0, f"margin: must be above 0, got {self.margin}")
+        require(("k" in options) == ("equilibrium" in self.terms),
+                "terms.equilibrium: it rules over the k of boundary_equilibrium; take both, or neither")
+        require("top_k" not in self.terms or not getattr(LOSSES[self.loss], "mixes_batch", False),
+                f"terms.top_k: under {self.loss} a sample has no loss of its own to leave out")
+        lazy = any(penalty.every > 1 for penalty in self.penalties.values())
+        unbounded = not self.clip and not self.penalties
+        require(unbounded or not self.unroll, "unroll: the steps ahead know neither clip nor penalties; write 0")
         for role in TwoPlayer.roles:
             require(role in self.optimizers, f"optimizers.{role}: missing; each player needs an optimizer")
+        require(not lazy or self.optimizers["discriminator"].name != "rmsprop",
+                "penalties: lazy ones (every above 1) rescale the optimizer's memory, and rmsprop's is fixed; "
+                "write every: 1")
         for role in self.optimizers:
             require(role in TwoPlayer.roles, f"optimizers.{role}: no such player{suggest(role, TwoPlayer.roles)}")
 
@@ -101,16 +111,16 @@ def _gradient_penalty(score: penalties.Score, batch: Batch, fake: Tensor) -> Ten
     return penalties.gradient_penalty(score, batch.real, fake, batch.noise.uniform())
 
 
-def _dragan(score: penalties.Score, batch: Batch, fake: Tensor) -> Tensor:
+def _dragan(score: penalties.Score, batch: Batch, _: Tensor | None) -> Tensor:
     mean = collectives.mean(batch.real.mean())
     std = (collectives.mean(batch.real.square().mean()) - mean.square()).clamp_min(0).sqrt()
     return penalties.dragan(score, batch.real, batch.noise.uniform(*batch.real.shape[1:]), std)
 
 
-PENALTIES = {
+PENALTIES: dict[str, Callable[..., Tensor]] = {  # of (score, batch, fakes if it is among NEED_FAKES)
     "gradient_penalty": _gradient_penalty,
     "dragan": _dragan,
-    "r1": lambda score, batch, fake: penalties.r1(score, batch.real),
+    "r1": lambda score, batch, _: penalties.r1(score, batch.real),
     "r2": lambda score, batch, fake: penalties.r2(score, fake),
 }
 NEED_FAKES = ("gradient_penalty", "r2")
@@ -145,6 +155,7 @@ class TwoPlayer(Objective):
         self.loss = LOSSES[config.loss]
         self.energy = getattr(self.loss, "energy", False)  # scores are low where the data are
         self.couples_samples = getattr(self.loss, "mixes_batch", False)
+        self.reports_real_sign = getattr(self.loss, "sign_tells", False)
         smoothing = {} if config.real_target == 1 else {"real_target": config.real_target}
         self.options = smoothing | ({} if config.margin is None else {"margin": config.margin})
         active = {name: penalty for name, penalty in config.penalties.items() if penalty.weight > 0}
@@ -183,21 +194,36 @@ class TwoPlayer(Objective):
         )
 
     def check(self, networks: Networks) -> None:
-        discriminator = networks["discriminator"]
-        batch_norms = [m for m in discriminator.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-        if batch_norms and (self.prompt or self.lazy):
+        generator, discriminator = networks["generator"], networks["discriminator"]
+        if (self.prompt or self.lazy) and not discriminator.own_gradients:
             name = next(iter(self.prompt | self.lazy))
             raise ConfigError(
                 f"objective.penalties.{name}: a gradient penalty needs a discriminator that judges each image by "
-                "itself, and batch norm mixes the batch; set networks.discriminator_norm to layer, spectral or none"
+                "itself, and batch norm mixes the batch, as minibatch discrimination does; set "
+                "networks.discriminator_norm to layer, spectral or none, and networks.minibatch to std or none"
             )
         if self.energy != discriminator.energy:
             raise ConfigError(f"objective.loss: {self.config.loss} " + (
                 "needs a discriminator whose score is an energy; set networks=autoencoder" if self.energy else
                 "needs a discriminator that tells reals from fakes, and an autoencoder's score is an energy; "
                 "set networks=subpixel, dcgan or mlp"))
-        for term in self._terms.values():
+        for name, term in self._terms.items():
             term.check(networks)
+            if self.config.unroll and type(term).discriminator is not Term.discriminator:
+                raise ConfigError(f"objective.unroll: the steps ahead know nothing of {name}; write 0, or drop it")
+        if discriminator.classes:
+            teacher, game = "auxiliary_classifier", "acgan"
+            if generator.labels_are_codes:
+                teacher, game = "mutual_information", "infogan"
+            elif not generator.classes:
+                teacher, game = "few_labels", "semi_supervised"
+            if teacher not in self.terms:
+                raise ConfigError("networks.conditioning: the discriminator has a head to tell labels, and no term "
+                                  f"that trains it; take objective={game}, or write none")
+        teaches = any(type(term).generator is not Term.generator for term in self._terms.values())
+        if not self.config.adversarial_weight and not teaches:
+            raise ConfigError("objective.adversarial_weight: at 0 the generator learns from terms alone, and none of "
+                              "these is for it; add feature_matching, or write 1")
 
     def bind(self, networks: Networks) -> None:
         for term in self._terms.values():
@@ -222,8 +248,8 @@ class TwoPlayer(Objective):
             "D/real_score": real.score.detach().float().mean(),
             "D/fake_score": fake.score.detach().float().mean(),
         }
-        if not self.energy:
-            stats["D/real_sign"] = real.score.detach().float().sign().mean()  # read by adaptive augmentation
+        if self.reports_real_sign:
+            stats["D/real_sign"] = real.score.detach().float().sign().mean()
         move = Move(networks, batch, fakes, real, fake, self._adversarial, stats)
         loss = loss + self._add_terms("discriminator", move)
         for name, penalty in self.prompt.items():
@@ -234,7 +260,7 @@ class TwoPlayer(Objective):
 
     def regularize(self, name: str, networks: Networks, batch: Batch) -> tuple[Tensor, Stats]:
         """One lazy penalty, weighted for the batches on which it was not due."""
-        fake = self._detached_fakes(networks, batch).images if name in NEED_FAKES else batch.real
+        fake = self._detached_fakes(networks, batch).images if name in NEED_FAKES else None
         value = self._penalty(name, networks, batch, fake)
         penalty = self.lazy[name]
         return penalty.weight * penalty.every * value, {f"D/{name}": value.detach()}
@@ -288,7 +314,7 @@ class TwoPlayer(Objective):
             real, fake = judge(play, batch.real, fakes.images, (batch.label, fakes.label))
             return self._adversarial(real.score.float(), fake.score.float()).mean()
 
-        return unrolled(networks["discriminator"], loss, self.config.optimizers["discriminator"], self.config.unroll)
+        return unrolled(networks["discriminator"], loss, self.optimizers["discriminator"], self.config.unroll)
 
     def _add_terms(self, player: Literal["discriminator", "generator"], move: Move) -> Tensor:
         total = torch.zeros((), device=move.batch.real.device)
@@ -304,13 +330,13 @@ class TwoPlayer(Objective):
         with torch.no_grad():  # the discriminator's move needs no graph of the generator
             return self.fakes(networks, batch)
 
-    def _penalty(self, name: str, networks: Networks, batch: Batch, fake: Tensor) -> Tensor:
+    def _penalty(self, name: str, networks: Networks, batch: Batch, fake: Tensor | None) -> Tensor:
         def score(images: Tensor) -> Tensor:
             return networks["discriminator"](images, batch.label).score
 
         # In float32: bfloat16 costs a double backward four decimal places.
         with torch.autocast(batch.real.device.type, enabled=False):
-            return PENALTIES[name](score, batch, fake.float()).mean()
+            return PENALTIES[name](score, batch, None if fake is None else fake.float()).mean()
 
 
 def build(config: Config) -> TwoPlayer:

@@ -47,6 +47,12 @@ def test_gradient_penalty_is_taken_between_the_samples():
     torch.testing.assert_close(value, torch.tensor([(0.75 * 2 + 0.25 * 6) * 2 - 1.0]).square())
 
 
+def test_dragan_is_taken_beside_the_data():
+    real, noise = torch.full((1, 4), 2.0), torch.full((1, 4), 0.5)
+    value = penalties.dragan(lambda x: x.square().sum(1) / 2, real, noise, torch.tensor(4.0))
+    torch.testing.assert_close(value, torch.tensor([(2 + 0.5 * 4 * 0.5) * 2 - 1.0]).square())
+
+
 def test_patch_scores_are_summed():
     x = torch.randn(2, 1, 4, 4)
     torch.testing.assert_close(penalties.r1(lambda t: 3 * t, x), torch.full((2,), 0.5 * 9 * 16))

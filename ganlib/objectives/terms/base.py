@@ -24,9 +24,11 @@ class Move(NamedTuple):
 
 
 class Term(nn.Module, abc.ABC):
-    """Added to the loss of the discriminator, the generator, or both. Pure, as losses are: whatever state a term has is
-    a buffer that changes in `advance` alone. Means over a batch are means over the global batch only if they are taken
-    of what `ganlib.collectives.gather` gives."""
+    """Added to the loss of the discriminator, the generator, or both, and logged as it is added: weighted.
+
+    Pure, as losses are: whatever state a term has is a buffer that changes in `advance` alone. Means over a batch are
+    means over the global batch only if they are taken of what `ganlib.collectives.gather` gives.
+    """
 
     needs_real = False  # the generator's move must judge the reals as well
 

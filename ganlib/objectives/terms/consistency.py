@@ -22,19 +22,21 @@ class Config:
     latent_generator: float = 0.0  # λ_gen of zCR, 0.5
     radius: float = 0.05  # σ of the noise on the latents of zCR
     shift: int = 4  # largest translation, in pixels
+    flip: bool = True  # left to right, too
 
     def __post_init__(self) -> None:
         for name in ("real", "fake", "latent", "latent_generator"):
             require(getattr(self, name) >= 0, f"{name}: must not be negative, got {getattr(self, name):g}")
+        require(self.real + self.fake + self.latent > 0, "real, fake, latent: one at least must be above 0")
         require(self.radius > 0, f"radius: must be above 0, got {self.radius:g}")
         require(self.shift >= 0, f"shift: must not be negative, got {self.shift}")
 
 
-def jitter(images: Tensor, noise: Noise, shift: int) -> Tensor:
+def jitter(images: Tensor, noise: Noise, shift: int, flips: bool = True) -> Tensor:
     """Each image (N, C, H, W) flipped left to right or not, moved by up to `shift` pixels, mirrored at the edges."""
     _, channels, height, width = images.shape
     shift = min(shift, height - 1, width - 1)
-    flip = noise.uniform(1, 1, 1) < 0.5
+    flip = (noise.uniform(1, 1, 1) < 0.5) & flips
     padded = pad(torch.where(flip, images.flip(3), images), (shift,) * 4, mode="reflect")
     top, left = (noise.integers(2 * shift + 1)[:, None] for _ in range(2))
     rows = top + torch.arange(height, device=images.device)
@@ -59,7 +61,7 @@ class Consistency(Term):
         for weight, images, label, verdict in ((config.real, batch.real, batch.label, move.real),
                                                (config.fake, fakes.images, fakes.label, move.fake)):
             if weight:
-                changed = jitter(images, batch.noise, config.shift)
+                changed = jitter(images, batch.noise, config.shift, config.flip)
                 loss = loss + weight * _squared_difference(move, changed, label, verdict.score)
         if config.latent:
             with torch.no_grad():

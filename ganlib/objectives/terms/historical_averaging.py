@@ -28,7 +28,7 @@ class HistoricalAveraging(Term):
 
     def bind(self, networks: Networks) -> None:
         for role in ("generator", "discriminator"):
-            self.register_buffer(f"{role}_moves", torch.zeros(()))
+            self.register_buffer(f"{role}_moves", next(networks[role].parameters()).new_zeros(()))
             for number, parameter in enumerate(networks[role].parameters()):
                 self.register_buffer(f"{role}_{number}", torch.zeros_like(parameter))
 

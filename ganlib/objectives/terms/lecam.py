@@ -13,7 +13,7 @@ from ganlib.objectives.terms.base import Move, Term
 @dataclass(frozen=True)
 class Config:
     weight: float = 0.3  # λ
-    decay: float = 0.99  # of the averages, a discriminator's move
+    decay: float = 0.99  # what is kept of the averages at each step of the discriminator
     start: int = 64_000  # images seen before it counts: the averages of 1,000 batches of 64
 
     def __post_init__(self) -> None:
@@ -23,7 +23,8 @@ class Config:
 
 
 class LeCam(Term):
-    """E‖D(x) − α_F‖² + E‖D(G(z)) − α_R‖², α_R and α_F being moving averages of the scores of reals and of fakes."""
+    """E‖D(x) − α_F‖² + E‖D(G(z)) − α_R‖², α_R and α_F being moving averages of the scores of reals and of fakes.
+    (The paper's form; its authors' code has a relu around both differences.)"""
 
     real: Tensor
     fake: Tensor

@@ -19,6 +19,7 @@ class Config:
     def __post_init__(self) -> None:
         for name in ("categorical", "continuous"):
             require(getattr(self, name) >= 0, f"{name}: must not be negative, got {getattr(self, name):g}")
+        require(self.categorical + self.continuous > 0, "categorical, continuous: one at least must be above 0")
 
 
 class MutualInformation(Term):

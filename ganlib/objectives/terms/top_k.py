@@ -37,8 +37,9 @@ class TopK(Term):
         score = realism.detach().float()
         score = score.flatten(1).mean(1) if score.ndim > 1 else score
         everyone = collectives.gather(score)
-        kept = max(1, round(self.share.item() * len(everyone)))
-        return (score >= everyone.topk(kept).values[-1]).float() * len(everyone) / kept
+        last = (self.share * len(everyone)).round().clamp_min(1).long() - 1
+        threshold = everyone.sort(descending=True).values.index_select(0, last.view(1))
+        return (score >= threshold).float() / (everyone >= threshold).float().mean()
 
     @torch.no_grad()
     def advance(self, phase: Phase, networks: Networks, stats: Stats, images_seen: int) -> None:

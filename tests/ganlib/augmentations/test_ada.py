@@ -11,6 +11,8 @@ from ganlib.augmentations.ada import ADA, Config, build
 from ganlib.augmentations.resample import bilinear
 from ganlib.config import ConfigError
 from ganlib.objectives.base import Noise
+from ganlib.objectives.two_player import Config as Game
+from ganlib.objectives.two_player import TwoPlayer
 
 
 def augment(images: torch.Tensor, *changes: Any, p: float = 1.0) -> torch.Tensor:
@@ -190,11 +192,14 @@ def test_p_moves_once_an_interval_by_the_sign_of_the_mean():
 
 
 def test_a_fixed_p_needs_no_signs_and_an_adaptive_one_says_so():
+    signless = TwoPlayer(Game(loss="wasserstein"))
     ada = build(Config(p=0.3, target=None))
+    ada.check(signless)
     ada.advance({}, 0, 1000)
     assert ada.p == pytest.approx(0.3)
-    with pytest.raises(ConfigError, match=r"augmentation\.target: ada follows D/real_sign.*write null"):
-        build(Config()).advance({"D/loss": torch.tensor(0.0)}, 0, 64)
+    with pytest.raises(ConfigError, match=r"augmentation\.target: ada follows the sign.*target=null"):
+        build(Config()).check(signless)
+    build(Config()).check(TwoPlayer(Game(loss="hinge")))
 
 
 @pytest.mark.parametrize(("options", "message"), [

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
+from omegaconf import OmegaConf
 
 from ganlib import build
 from ganlib.augmentations.base import Augmentation
@@ -31,7 +31,8 @@ def augmentation(request: pytest.FixtureRequest) -> Augmentation:
 def test_every_augmentation_has_its_file_in_conf_with_all_keys():
     assert {path.stem for path in CONF.glob("*.yaml")} == set(build.names("augmentations"))
     for path in CONF.glob("*.yaml"):
-        section = yaml.safe_load(path.read_text())
+        section = OmegaConf.to_container(OmegaConf.create({"training": {"images": 1000}, "it": OmegaConf.load(path)}),
+                                         resolve=True)["it"]  # fmt: skip
         assert path.read_text().startswith(f"# python -m pipelines.compose augmentation={path.stem} && dvc repro\n")
         _, config = build.component("augmentations", section)
         assert set(section) == {"name", *vars(config)}

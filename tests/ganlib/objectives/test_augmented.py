@@ -196,7 +196,7 @@ def test_checks():
     with pytest.raises(ConfigError, match=r"augmentation: .* no discriminator .* write augmentation: null"):
         objective.check({"generator": nn.Identity()})
     networks = players()
-    networks["discriminator"].append_norm = nn.BatchNorm1d(2)
+    networks["discriminator"].own_gradients = False
     with pytest.raises(ConfigError, match=r"objective\.penalties\.r1"):
         Augmented(game("lazy_r1"), Doubled()).check(networks)
 

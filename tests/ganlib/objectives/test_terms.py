@@ -187,6 +187,7 @@ def test_top_k_keeps_the_best_of_the_batch_and_their_weight():
     best.advance(D, {}, {}, 30)
     assert best.share == 0.5  # not 0.125
     assert torch.equal(best.weigh(score), torch.tensor([2.0, 0.0, 0.0, 2.0]))
+    assert torch.equal(best.weigh(torch.ones(4)), torch.ones(4))  # all are the best, and 1 on average
 
 
 def test_the_best_of_an_energy_are_the_lowest():
@@ -201,6 +202,7 @@ def test_jitter_only_moves_and_mirrors():
     moved = jitter(images, Noise(0, 64), 1)
     assert moved.shape == images.shape and not torch.equal(moved, images)
     assert torch.equal(jitter(images, Noise(0, 64), 0).sort(3).values, images)  # flips alone
+    assert torch.equal(jitter(images, Noise(0, 64), 0, flips=False), images)
     padded = nn.functional.pad(images, (1, 1, 1, 1), mode="reflect")
     possible = [view[:, :, top : top + 5, left : left + 6] for top in range(3) for left in range(3)
                 for view in (padded, nn.functional.pad(images.flip(3), (1, 1, 1, 1), mode="reflect"))]
@@ -221,6 +223,19 @@ def test_consistency_is_nothing_for_a_score_that_does_not_change_and_the_squared
     here = move(Verdict(torch.zeros(N)), networks={"discriminator": Left(), "generator": Painter()})
     changed = jitter(here.batch.real, Noise(0, N), 4)[:, 0, 0, 0]
     torch.testing.assert_close(term("consistency", real=10.0).discriminator(here), 10 * changed.square().mean())
+
+
+def test_balanced_consistency_weighs_reals_and_fakes_each_by_its_own():
+    class Left(Told):
+        def forward(self, images, label=None):
+            return Verdict(images[:, 0, 0, 0])
+
+    networks, noise = {"discriminator": Left(), "generator": Painter()}, Noise(0, N)
+    here = move(networks=networks)
+    changed = [jitter(images, noise, 4)[:, 0, 0, 0].square().mean() for images in (here.batch.real, here.fakes.images)]
+    here = move(Verdict(torch.zeros(N)), Verdict(torch.zeros(N)), networks=networks)
+    value = term("consistency", real=10.0, fake=3.0).discriminator(here)
+    torch.testing.assert_close(value, 10 * changed[0] + 3 * changed[1])
 
 
 def test_latent_consistency_holds_the_score_and_spreads_the_images():
