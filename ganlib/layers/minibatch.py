@@ -32,7 +32,7 @@ class MinibatchDiscrimination(nn.Module):
     o_b(xᵢ) = Σ_{j≠i} exp(−‖M_ib − M_jb‖₁) with M = f·T in R^{B×C}: Salimans et al. 2016, arXiv:1606.03498, sec. 3.2.
     The others are those of all workers. (The paper's sum has i = j in it too: 1 more, always.)"""
 
-    def __init__(self, features: int, kernels: int = 100, dimensions: int = 5):
+    def __init__(self, features: int, kernels: int, dimensions: int = 5):
         super().__init__()
         self.added = kernels
         # M begins at the scale of the features: at distances far above 1, exp(−d) has no slope left.

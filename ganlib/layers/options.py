@@ -28,10 +28,12 @@ class Options:
     code_classes: int = 10  # conditioning=code: values of the categorical code
     code_continuous: int = 2  # conditioning=code: continuous codes, the last components of z
     minibatch: Minibatch = "none"  # what the discriminator sees of the rest of its batch
+    kernels: int = 100  # minibatch=discrimination: its B, most of its cost
 
     def __post_init__(self) -> None:
         require(self.latent >= 1, f"latent: must be at least 1, got {self.latent}")
         require(self.code_classes >= 2, f"code_classes: must be at least 2, got {self.code_classes}")
+        require(self.kernels >= 1, f"kernels: must be at least 1, got {self.kernels}")
         require(self.code_continuous >= 0, f"code_continuous: must not be negative, got {self.code_continuous}")
         if self.conditioning == "code":
             require(self.latent > self.code_continuous, f"code_continuous: {self.code_continuous} codes leave no noise "

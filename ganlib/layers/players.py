@@ -92,7 +92,8 @@ class Discriminator(nn.Module, abc.ABC):
         options, how = self.options, self.options.conditioning
         self.minibatch = self.score = self.projection = self.label = self.posterior = None
         if options.minibatch != "none":
-            self.minibatch = MinibatchStd() if options.minibatch == "std" else MinibatchDiscrimination(features)
+            with_kernels = options.minibatch == "discrimination"
+            self.minibatch = MinibatchDiscrimination(features, options.kernels) if with_kernels else MinibatchStd()
             features += self.minibatch.added
         if how != "classes":
             self.score = constrained(self.norm_name, nn.Linear(features, 1))
