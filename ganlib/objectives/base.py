@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -58,6 +58,7 @@ class Batch:
     label: Tensor | None  # (N,) int64
     noise: Noise
     fakes: Fakes | None = None  # with the generator's graph, if the loop shares them between the phases
+    optimizers: Mapping[str, torch.optim.Optimizer] = field(default_factory=dict)  # role → its own, to read from
     labelled: tuple[Tensor, Tensor] | None = None  # images and labels of the few (see Objective.labels_per_class)
 
 

@@ -314,7 +314,8 @@ class TwoPlayer(Objective):
             real, fake = judge(play, batch.real, fakes.images, (batch.label, fakes.label))
             return self._adversarial(real.score.float(), fake.score.float()).mean()
 
-        return unrolled(networks["discriminator"], loss, self.optimizers["discriminator"], self.config.unroll)
+        running = batch.optimizers.get("discriminator")
+        return unrolled(networks["discriminator"], loss, self.optimizers["discriminator"], self.config.unroll, running)
 
     def _add_terms(self, player: Literal["discriminator", "generator"], move: Move) -> Tensor:
         total = torch.zeros((), device=move.batch.real.device)

@@ -35,33 +35,48 @@ class Elsewhere:
 
 
 def unrolled(
-    discriminator: nn.Module, loss: Callable[[Callable[..., Verdict]], Tensor], optimizer: Optimizer, steps: int
+    discriminator: nn.Module, loss: Callable[[Callable[..., Verdict]], Tensor], optimizer: Optimizer, steps: int,
+    running: torch.optim.Optimizer | None = None,
 ) -> Callable[..., Verdict]:
     """The discriminator after `steps` of its optimizer (eq. 7 to 9), to be called like the one it was made from.
 
     `loss` maps a discriminator to the mean, over this worker's share of the batch, of what it minimises; it is called
     once a step. Gradients flow through all steps into whatever `loss` was made of, and none to the discriminator. The
-    optimizer begins afresh: its moments are zero, and its lr does not decay.
+    steps go on from the moments and with the lr of the `running` optimizer; without one, from moments at zero.
     """
     theta = torch.cat([parameter.detach().reshape(-1) for parameter in discriminator.parameters()]).requires_grad_()
-    momentum, square = torch.zeros_like(theta), torch.zeros_like(theta)
+    momentum = _moments(running, discriminator, ("exp_avg",))
+    square = _moments(running, discriminator, ("exp_avg_sq", "square_avg"))
+    states = running.state.values() if running else ()
+    taken = max((int(state["step"]) for state in states if "step" in state), default=0)
+    lr = running.param_groups[0]["lr"] if running else optimizer.lr
     beta1, beta2 = optimizer.betas
-    for step in range(1, steps + 1):
+    for step in range(taken + 1, taken + steps + 1):
         with torch.autocast(theta.device.type, enabled=False):  # second derivatives need float32
             (local,) = torch.autograd.grad(loss(Elsewhere(discriminator, theta)), theta, create_graph=True)
         gradient = mean(local)
         match optimizer.name:
             case "sgd":
-                theta = theta - optimizer.lr * gradient
+                theta = theta - lr * gradient
             case "rmsprop":
                 square = 0.99 * square + 0.01 * gradient.square()
-                theta = theta - optimizer.lr * gradient / (_root(square) + EPS)
+                theta = theta - lr * gradient / (_root(square) + EPS)
             case "adam":
                 momentum = beta1 * momentum + (1 - beta1) * gradient
                 square = beta2 * square + (1 - beta2) * gradient.square()
                 unbiased = momentum / (1 - beta1**step), square / (1 - beta2**step)
-                theta = theta - optimizer.lr * unbiased[0] / (_root(unbiased[1]) + EPS)
+                theta = theta - lr * unbiased[0] / (_root(unbiased[1]) + EPS)
     return Elsewhere(discriminator, theta)
+
+
+def _moments(running: torch.optim.Optimizer | None, discriminator: nn.Module, names: tuple[str, ...]) -> Tensor:
+    """Those of all parameters (P,), under whichever of the names the optimizer keeps them; zeros where there are none."""
+    parts = []
+    for parameter in discriminator.parameters():
+        state = running.state.get(parameter, {}) if running else {}
+        found = next((state[name] for name in names if name in state), torch.zeros_like(parameter))
+        parts.append(found.detach().reshape(-1))
+    return torch.cat(parts)
 
 
 def _root(square: Tensor) -> Tensor:

@@ -96,7 +96,8 @@ def train(
         due = [phase for phase in phases if phase.due(number)]
         place = images_seen + workers.rank * share
         real, label = images.draw(run.seed, place, share, device)
-        batch = Batch(real.contiguous(memory_format=torch.channels_last), label, noise("fakes"))
+        batch = Batch(real.contiguous(memory_format=torch.channels_last), label, noise("fakes"),
+                      optimizers=movers)
         if few:
             labelled, known = few.draw(run.seed, place, share, device)
             batch.labelled = (labelled, cast(Tensor, known))

@@ -47,6 +47,25 @@ def game(real: Tensor, fake: Tensor) -> Any:
     return lambda play: (softplus(-play(real, None).score) + softplus(play(fake).score)).mean()
 
 
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_the_steps_go_on_where_the_optimizer_is(name):
+    discriminator = Discriminator().double()
+    optimizer = optimizers.build(OPTIMIZERS[name], discriminator.parameters())
+
+    def step(seed: int) -> None:
+        optimizer.zero_grad()
+        game(samples(seed), samples(2))(discriminator).backward()
+        optimizer.step()
+
+    for seed in (3, 4, 5):
+        step(seed)
+    optimizer.param_groups[0]["lr"] *= 0.5
+    ahead = unrolled(discriminator, game(samples(1), samples(2)), OPTIMIZERS[name], 2, optimizer)
+    for _ in range(2):
+        step(1)
+    torch.testing.assert_close(ahead(samples(9)).score, discriminator(samples(9)).score, rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize("steps", [0, 1, 5])
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_the_steps_are_those_of_torchs_optimizers(name, steps):
