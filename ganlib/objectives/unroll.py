@@ -70,7 +70,7 @@ def unrolled(
 
 
 def _moments(running: torch.optim.Optimizer | None, discriminator: nn.Module, names: tuple[str, ...]) -> Tensor:
-    """Those of all parameters (P,), under whichever of the names the optimizer keeps them; zeros where there are none."""
+    """Those of all parameters (P,), under whichever of the names the optimizer keeps them; zeros where it has none."""
     parts = []
     for parameter in discriminator.parameters():
         state = running.state.get(parameter, {}) if running else {}
