@@ -197,3 +197,16 @@ for limit in (300_100, 100_000):
     lines = finished.stdout.splitlines()
     assert len(lines) == 2 and all("no space for the image table: about 0.7 MB are needed" in line for line in lines)
     assert os.listdir(tmp_path) == []
+
+
+def test_few_are_the_first_of_each_class():
+    labels = np.array([1, 0, 1, 1, 0, 0, 1])
+    table = Table.from_arrays(np.arange(7, dtype=np.uint8).reshape(7, 1, 1, 1), labels, ("a", "b"))
+    few = table.few(2)
+    assert few.images.flatten().tolist() == [0, 1, 2, 4] and few.labels.tolist() == [1, 0, 1, 0]
+    images, drawn = few.draw(0, 0, 8)  # twice over: more than there are
+    assert images.shape == (8, 1, 1, 1) and sorted(drawn.tolist()) == [0] * 4 + [1] * 4
+    with pytest.raises(ConfigError, match="class a has 3 images; 4 labelled ones are asked for"):
+        table.few(4)
+    with pytest.raises(ConfigError, match="this data has none"):
+        Table.from_arrays(np.zeros((3, 1, 1, 1), np.uint8)).few(1)
