@@ -165,14 +165,17 @@ def progress(directory: Path, images: int) -> Iterator[None]:
 
     shown: dict[str, str] = {}
 
+    def show() -> None:
+        if last := tracking.last(directory):
+            images_seen, metrics = last
+            losses = {key: f"{value:.3g}" for key, value in metrics.items() if key.endswith("loss")}
+            shown.update(losses)
+            bar.set_postfix(shown, refresh=False)
+            bar.update(max(0, images_seen - bar.n))
+
     def follow() -> None:
         while not done.wait(1):
-            if last := tracking.last(directory):
-                images_seen, metrics = last
-                losses = {key: f"{value:.3g}" for key, value in metrics.items() if key.endswith("loss")}
-                shown.update(losses)
-                bar.set_postfix(shown, refresh=False)
-                bar.update(max(0, images_seen - bar.n))
+            show()
 
     thread = threading.Thread(target=follow, daemon=True)
     thread.start()
@@ -181,6 +184,7 @@ def progress(directory: Path, images: int) -> Iterator[None]:
     finally:
         done.set()
         thread.join()
+        show()  # what came since the last look
         bar.close()
 
 
