@@ -1,8 +1,9 @@
-"""Mixtures of Gaussians: which games keep all modes? The 8 on a ring and the 25 on a grid, as in Metz et al. 2017,
+r"""Mixtures of Gaussians: which games keep all modes? The 8 on a ring and the 25 on a grid, as in Metz et al. 2017,
 arXiv:1611.02163, sec. 3.1, and Srivastava et al. 2017, arXiv:1705.07761, sec. 5.
 
     python -m benchmarks.mixtures               # everything; writes docs/toys/mixtures.png and docs/toys/mixtures.md
-    python -m benchmarks.mixtures minimax wgan_gp --seeds 1 --out trial
+    python -m benchmarks.mixtures --discriminator-lr 1e-4 --seeds 3 --out docs/toys/lagging minimax non_saturating \
+        hinge non_saturating_r1_r2 wgan_gp minibatch_discrimination unrolled    # where the discriminator lags behind
 
 Every objective of conf/objective/ that `networks=mlp` can play without labels is trained by `ganlib.training.loop`:
 networks of one size, one batch size, one learning rate and one number of images seen. Two processes of one thread.
@@ -95,7 +96,7 @@ def quality(points: np.ndarray, centres: np.ndarray, sigma: float = SIGMA) -> Qu
     return Quality(int((counts >= FAIR * len(points) / len(centres)).sum()), float(good.mean()))
 
 
-def sections(choices: list[str]) -> dict[str, Any]:
+def sections(choices: list[str], discriminator_lr: float = OPTIMIZER["lr"]) -> dict[str, Any]:
     """What conf/ composes to, with the toys' networks, optimizers and scales in place. ConfigError if an mlp cannot
     play it on data without labels."""
     from pipelines.compose import composition
@@ -113,6 +114,7 @@ def sections(choices: list[str]) -> dict[str, Any]:
     objective["optimizers"] = {
         role: {"name": optimizer["name"]} | OPTIMIZER for role, optimizer in objective["optimizers"].items()
     }
+    objective["optimizers"]["discriminator"]["lr"] = discriminator_lr
     for name, penalty in objective.get("penalties", {}).items():
         penalty["weight"] = PENALTIES[name]
     if objective.get("clip"):
@@ -126,13 +128,13 @@ def sections(choices: list[str]) -> dict[str, Any]:
     return found
 
 
-def games() -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+def games(discriminator_lr: float = OPTIMIZER["lr"]) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """Name → sections of every game that can be played here; and of every other, why not."""
     found, left_out = {}, {}
     objectives = {path.stem: [f"objective={path.stem}"] for path in sorted(CONF.glob("*.yaml"))}
     for name, choices in (objectives | TRICKS).items():
         try:
-            found[name] = sections(choices)
+            found[name] = sections(choices, discriminator_lr)
         except ConfigError as error:
             left_out[name] = str(error)
     return found, left_out
@@ -241,8 +243,9 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="games; all if none is named")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--discriminator-lr", type=float, default=OPTIMIZER["lr"])
     arguments = parser.parse_args()
-    runs, left_out = games()
+    runs, left_out = games(arguments.discriminator_lr)
     if unknown := [name for name in arguments.names if name not in runs]:
         raise SystemExit(f"{unknown[0]}: {left_out.get(unknown[0], 'no such game; known: ' + ', '.join(runs))}")
     for name, why in left_out.items():
