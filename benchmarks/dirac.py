@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchmarks.figures import save
 from ganlib import build
 from ganlib.losses import LOSSES
 from ganlib.objectives.base import Batch, Noise
@@ -190,7 +191,7 @@ def draw(paths: dict[str, np.ndarray], file: Path) -> None:
             strip.set_ylabel("radius", fontsize=7.5, labelpad=1)
         if place + columns >= len(paths):
             strip.set_xlabel("steps", fontsize=7.5, labelpad=1)
-    figure.savefig(file)
+    save(figure, file)
 
 
 def main() -> None:

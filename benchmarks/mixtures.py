@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.figures import save
 from ganlib.config import ConfigError
 from ganlib.training.loop import train
 from ganlib.training.run import Run
@@ -235,7 +236,7 @@ def draw(results: list[Result], file: Path) -> None:
                        ha="center", va="top", fontsize=8, color=color, weight="bold")
             if not line:
                 panel.set_title(name.replace(", ", ",\n"), fontsize=8.5, pad=3, linespacing=1.05)
-    figure.savefig(file)
+    save(figure, file)
 
 
 def main() -> None:

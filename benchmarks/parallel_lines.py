@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from benchmarks.figures import save
 from ganlib import build
 from ganlib.networks import mlp
 from ganlib.objectives.base import Batch, Noise
@@ -137,7 +138,7 @@ def draw(rows: dict[float, tuple[Estimate, Estimate]], file: Path) -> None:
         axes.set_axisbelow(True)
         for spine in axes.spines.values():
             spine.set_color("0.75")
-    figure.savefig(file)
+    save(figure, file)
 
 
 def main() -> None:

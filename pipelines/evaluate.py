@@ -71,11 +71,11 @@ def evaluate(evaluation: Evaluation, model: Path = MODEL, reference: Path = REFE
     metrics[network.distance]["untrained"] = frechet_distance(real, Statistics.of(noise))
     shares: dict[str, float] = {}
     if (reference / "classifier.safetensors").exists():
-        shares = classifier.class_shares(classifier.load(reference / "classifier.safetensors"), images)
+        seen = classifier.predict(classifier.load(reference / "classifier.safetensors"), images)
+        shares = classifier.shares_of(seen, train.classes)
         floor = min(stored["class_shares"].values())
         metrics["class_share_min"] = {"value": min(shares.values()), "floor": floor}
         if (told := generators.in_turn(generator, len(images))) is not None:
-            seen = classifier.predict(classifier.load(reference / "classifier.safetensors"), images)
             name = "code_accuracy" if generator.labels_are_codes else "label_accuracy"
             metrics[name] = {"value": label_accuracy(told, seen, name_codes=generator.labels_are_codes),
                              "floor": stored["classifier_accuracy"]}

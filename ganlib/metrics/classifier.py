@@ -70,8 +70,13 @@ def predict(classifier: Classifier, images: np.ndarray | Tensor) -> Tensor:
 
 def class_shares(classifier: Classifier, images: np.ndarray | Tensor) -> dict[str, float]:
     """uint8 images (N, C, H, W) → the share of each class among them; they sum to 1."""
-    counts = torch.bincount(predict(classifier, images), minlength=len(classifier.classes))
-    return dict(zip(classifier.classes, (counts.double() / len(images)).tolist(), strict=True))
+    return shares_of(predict(classifier, images), classifier.classes)
+
+
+def shares_of(predicted: Tensor, classes: Sequence[str]) -> dict[str, float]:
+    """Predicted classes (N,) → the share of each."""
+    counts = torch.bincount(predicted, minlength=len(classes))
+    return dict(zip(classes, (counts.double() / len(predicted)).tolist(), strict=True))
 
 
 def save(path: Path, classifier: Classifier) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from ganlib.augmentations.resample import at
 from ganlib.config import require
 from ganlib.objectives.base import Fakes, Noise
 from ganlib.objectives.terms.base import Move, Term
@@ -34,16 +35,14 @@ class Config:
 
 def jitter(images: Tensor, noise: Noise, shift: int, flips: bool = True) -> Tensor:
     """Each image (N, C, H, W) flipped left to right or not, moved by up to `shift` pixels, mirrored at the edges."""
-    _, channels, height, width = images.shape
+    height, width = images.shape[2:]
     shift = min(shift, height - 1, width - 1)
     flip = (noise.uniform(1, 1, 1) < 0.5) & flips
     padded = pad(torch.where(flip, images.flip(3), images), (shift,) * 4, mode="reflect")
     top, left = (noise.integers(2 * shift + 1)[:, None] for _ in range(2))
     rows = top + torch.arange(height, device=images.device)
     columns = left + torch.arange(width, device=images.device)
-    sample = torch.arange(len(images), device=images.device)[:, None, None, None]
-    channel = torch.arange(channels, device=images.device)[:, None, None]
-    return padded[sample, channel, rows[:, None, :, None], columns[:, None, None, :]]
+    return at(padded, *torch.broadcast_tensors(rows[:, :, None], columns[:, None, :]))
 
 
 class Consistency(Term):

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ganlib import collectives
 from ganlib.config import require
+from ganlib.losses import per_sample
 from ganlib.objectives.base import Networks, Phase, Stats
 from ganlib.objectives.terms.base import Term
 
@@ -34,8 +35,7 @@ class TopK(Term):
         self.register_buffer("share", torch.ones(()))
 
     def weigh(self, realism: Tensor) -> Tensor:
-        score = realism.detach().float()
-        score = score.flatten(1).mean(1) if score.ndim > 1 else score
+        score = per_sample(realism.detach().float())
         everyone = collectives.gather(score)
         last = (self.share * len(everyone)).round().clamp_min(1).long() - 1
         threshold = everyone.sort(descending=True).values.index_select(0, last.view(1))
