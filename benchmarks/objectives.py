@@ -73,7 +73,7 @@ def measure(job: tuple[str, float, int, int]) -> dict[str, Any]:
         result["training_seconds"] = round(time.process_time() - start, 1)
         fakes = sample(generator, FAKES, seed)
         grid(fakes[:16], 16).save(path.with_suffix(".png"))
-        result["distance"] = frechet_distance(REFERENCE, Statistics.of(extract(NETWORK, fakes)[0]))
+        result["distance"] = frechet_distance(REFERENCE, Statistics.from_features(extract(NETWORK, fakes)[0]))
     except RuntimeError as error:  # a loss that is not finite: a result too
         result |= {"distance": float("inf"), "error": str(error)}
     write_json(path, result)
@@ -112,9 +112,9 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(arguments.processes)
     NETWORK = extractor("efficientnet_lite0", RESIZE)
-    REFERENCE = Statistics.of(extract(NETWORK, Table.open(TABLE, "test").images[:REAL])[0])
+    REFERENCE = Statistics.from_features(extract(NETWORK, Table.open(TABLE, "test").images[:REAL])[0])
     train_images = Table.open(TABLE, "train").images[:FAKES]
-    floor = frechet_distance(REFERENCE, Statistics.of(extract(NETWORK, train_images)[0]))
+    floor = frechet_distance(REFERENCE, Statistics.from_features(extract(NETWORK, train_images)[0]))
     torch.set_num_threads(1)  # before the fork: a pool of threads does not survive it
     with multiprocessing.get_context("fork").Pool(arguments.processes, maxtasksperchild=1) as pool:
         length = min(CHOOSING_IMAGES, arguments.images)

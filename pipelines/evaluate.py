@@ -20,13 +20,10 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from safetensors.torch import load_file
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
@@ -35,19 +32,16 @@ from ganlib.config import ConfigError
 from ganlib.datasets.table import Table
 from ganlib.metrics import classifier, statistics
 from ganlib.metrics.frechet import frechet_distance
-from ganlib.metrics.neighbours import nearest
 from ganlib.metrics.protocol import Evaluation, differences
 from ganlib.metrics.statistics import Statistics
 from ganlib.sampling import generator as generators
-from ganlib.sampling.pictures import captioned, grid, interpolate
+from pipelines import illustrations
+from pipelines.measure import make_extractor, make_protocol, numbers, run, use_cores
 from pipelines.params import load
 from pipelines.prepare import TABLE
-from pipelines.reference import REFERENCE, make_extractor, make_protocol, numbers, run, use_cores
+from pipelines.reference import REFERENCE
 
 MODEL, EVALUATION = Path("model"), Path("evaluation")
-ROWS = 10  # of samples, moments, paths and neighbours in the pictures
-NEIGHBOURS = 4  # shown of each kind
-ENLARGED = 2
 
 
 def evaluate(evaluation: Evaluation, model: Path = MODEL, reference: Path = REFERENCE, table: Path = TABLE,
@@ -64,11 +58,11 @@ def evaluate(evaluation: Evaluation, model: Path = MODEL, reference: Path = REFE
 
     images = _sample(generator, evaluation)
     fake, logits = run(network, images, evaluation, "generated images")
-    values = numbers(network, evaluation, (real, features["test"]), (Statistics.of(fake), fake), logits)
+    values = numbers(network, evaluation, (real, features["test"]), (Statistics.from_features(fake), fake), logits)
     metrics: dict[str, Any] = {name: {"value": value, "floor": stored["floor"][name]} for name, value in values.items()}
     untrained = _sample(generators.untrained(model)[0], evaluation)
     noise, _ = run(network, untrained, evaluation, "images of an untrained generator")
-    metrics[network.distance]["untrained"] = frechet_distance(real, Statistics.of(noise))
+    metrics[network.distance]["untrained"] = frechet_distance(real, Statistics.from_features(noise))
     shares: dict[str, float] = {}
     if (reference / "classifier.safetensors").exists():
         seen = classifier.predict(classifier.load(reference / "classifier.safetensors"), images)
@@ -81,18 +75,9 @@ def evaluate(evaluation: Evaluation, model: Path = MODEL, reference: Path = REFE
                              "floor": stored["classifier_accuracy"]}
 
     directory.mkdir(parents=True, exist_ok=True)
-    drawn = {
-        "samples": grid(images[:100], 10, ENLARGED),
-        "progress": _progress(model / "snapshots", *images.shape[2:]),
-        "interpolation": _interpolation(generator, evaluation.seed),
-        "neighbours": _neighbours(images, fake, features["train"], train.images),
-    }
-    if generator.classes:
-        names = [f"code {code}" for code in range(generator.classes)] if generator.labels_are_codes else train.classes
-        drawn["labels"] = _labels(generator, names, evaluation.seed)
-    if generator.continuous:
-        drawn["codes"] = _codes(generator, evaluation.seed)
-    for name, picture in drawn.items():
+    pictures = illustrations.draw(generator, images, seed=evaluation.seed, snapshots=model / "snapshots", features=fake,
+                                  real_features=features, real_images=train.images, classes=train.classes)
+    for name, picture in pictures.items():
         picture.save(directory / f".{name}.png")
         os.replace(directory / f".{name}.png", directory / f"{name}.png")
     by_class = {f"class_share.{name}": {"value": share, "floor": stored["class_shares"][name]}
@@ -121,30 +106,6 @@ def _sample(generator: nn.Module, evaluation: Evaluation) -> Tensor:
     return generators.sample(generator, evaluation.images, evaluation.seed, None, evaluation.truncation)
 
 
-def _progress(snapshots: Path, height: int, width: int) -> Image.Image:
-    """The first images of each snapshot, a grid of the same latents every time; ten moments, about evenly spread."""
-    files = sorted(snapshots.glob("images-*.png"))
-    if not files:
-        return captioned([("no snapshots were kept", Image.new("L", (1, 1)))])
-    chosen = [files[i] for i in np.unique(np.linspace(0, len(files) - 1, ROWS).round().astype(int))]
-    rows = []
-    for file in chosen:
-        with Image.open(file) as picture:
-            strip = picture.crop((0, 0, min(picture.width, 10 * width), height))
-        seen = int(file.stem.removeprefix("images-"))
-        larger = strip.resize((strip.width * ENLARGED, strip.height * ENLARGED), Image.Resampling.NEAREST)
-        rows.append((f"{seen:,}", larger))
-    return captioned(rows, "the same latents, after so many images seen")
-
-
-def _interpolation(generator: Any, seed: int) -> Image.Image:
-    a, b = generators.latents(generator, 2 * ROWS, seed).split(ROWS)
-    path = interpolate(a, b, ROWS)
-    labels = generators.in_turn(generator, ROWS)
-    along = None if labels is None else labels.repeat_interleave(ROWS)
-    return grid(generators.decode(generator, path.flatten(0, 1), along), ROWS, ENLARGED)
-
-
 def label_accuracy(told: Tensor, seen: Tensor, name_codes: bool = False) -> float:
     """The share of images whose told label (N,) is the class seen (N,). With `name_codes`, each code first gets a class
     of its own: those names under which the share is the largest."""
@@ -154,44 +115,6 @@ def label_accuracy(told: Tensor, seen: Tensor, name_codes: bool = False) -> floa
     together = torch.zeros(size, size).index_put_((told, seen), torch.ones(len(told)), accumulate=True)
     rows, columns = linear_sum_assignment(together.numpy(), maximize=True)
     return float(together[rows, columns].sum() / len(told))
-
-
-def _labels(generator: Any, names: Sequence[str], seed: int) -> Image.Image:
-    z = generators.latents(generator, ROWS, seed)
-    rows = []
-    for label, name in enumerate(names):
-        images = generators.decode(generator, z, torch.full((ROWS,), label))
-        rows.append((name, grid(images, ROWS, ENLARGED)))
-    return captioned(rows, "a label in each row, the same latents in each column")
-
-
-def _codes(generator: Any, seed: int) -> Image.Image:
-    """Each continuous code over the range of its prior, for the first labels."""
-    z = generators.latents(generator, 1, seed).repeat(ROWS, 1)
-    # The codes lie last in z, as normal numbers: evenly spread in what the generator makes of them.
-    varied = torch.special.ndtri(torch.linspace(0.02, 0.98, ROWS))
-    rows = []
-    for code in range(generator.continuous):
-        for label in range(min(generator.classes, 3)):
-            path = z.clone()
-            path[:, generator.latent - generator.continuous:] = 0
-            path[:, generator.latent - generator.continuous + code] = varied
-            images = generators.decode(generator, path, torch.full((ROWS,), label))
-            rows.append((f"continuous {code + 1}, code {label}", grid(images, ROWS, ENLARGED)))
-    return captioned(rows, "one continuous code from -1 to 1, all else fixed")
-
-
-def _neighbours(images: Tensor, features: Tensor, real_features: Tensor, real_images: np.ndarray) -> Image.Image:
-    by_features, _ = nearest(features[:ROWS], real_features, NEIGHBOURS)
-    pixels = real_images.reshape(len(real_images), -1)
-    by_pixels, _ = nearest(images[:ROWS].flatten(1), pixels, NEIGHBOURS)
-    gap = np.full_like(real_images[:1], 255)
-    rows = []
-    for index, (near, like) in enumerate(zip(by_features.numpy(), by_pixels.numpy(), strict=True)):
-        row = np.concatenate([images[index:index + 1].numpy(), gap, real_images[near], gap, real_images[like]])
-        rows.append((f"sample {index + 1}", grid(row, len(row), ENLARGED)))
-    return captioned(rows, f"sample | nearest of {len(real_features):,} real training images by features | "
-                           f"of all {len(real_images):,} by pixels")
 
 
 def _write_numbers(directory: Path, metrics: dict[str, dict[str, float]]) -> None:

@@ -10,7 +10,6 @@
 
 import dataclasses
 import json
-import os
 import shutil
 import time
 from pathlib import Path
@@ -19,24 +18,18 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
 from tqdm import tqdm
 
-from ganlib.config import ConfigError, require
+from ganlib.config import ConfigError
 from ganlib.datasets.table import Table
 from ganlib.metrics import classifier, statistics
-from ganlib.metrics.features import Extractor, extract, extractor
-from ganlib.metrics.frechet import frechet_distance
-from ganlib.metrics.inception_score import inception_score
-from ganlib.metrics.kernel import kernel_distance
-from ganlib.metrics.neighbours import precision_recall
-from ganlib.metrics.protocol import Evaluation, Protocol
+from ganlib.metrics.protocol import Evaluation
 from ganlib.metrics.statistics import Statistics
+from pipelines.measure import make_extractor, make_protocol, numbers, run, use_cores
 from pipelines.params import load
 from pipelines.prepare import TABLE
 
 REFERENCE = Path("data/reference")
-MOST_THREADS = 8  # of more, batches that fit the cache gain nothing
 
 
 def reference(evaluation: Evaluation, table: Path = TABLE, directory: Path = REFERENCE) -> dict[str, Any]:
@@ -46,8 +39,8 @@ def reference(evaluation: Evaluation, table: Path = TABLE, directory: Path = REF
     protocol = make_protocol(evaluation, network, test)
     real, _ = run(network, test.images[:protocol.real_images], evaluation, "real test images")
     other, other_logits = run(network, train.images[:evaluation.images], evaluation, "real training images")
-    measured = Statistics.of(real)
-    floor = numbers(network, evaluation, (measured, real), (Statistics.of(other), other), other_logits)
+    measured = Statistics.from_features(real)
+    floor = numbers(network, evaluation, (measured, real), (Statistics.from_features(other), other), other_logits)
     result: dict[str, Any] = {"protocol": dataclasses.asdict(protocol), "floor": floor}
 
     temporary = directory.with_name(f".{directory.name}.partial")
@@ -68,52 +61,6 @@ def reference(evaluation: Evaluation, table: Path = TABLE, directory: Path = REF
     shutil.rmtree(directory, ignore_errors=True)
     temporary.rename(directory)
     return result
-
-
-def use_cores() -> None:
-    """Let torch use this machine's cores, unless OMP_NUM_THREADS says how many; no TF32 where there is a GPU."""
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(min(len(os.sched_getaffinity(0)), MOST_THREADS))
-    torch.backends.cudnn.allow_tf32 = False
-
-
-def make_extractor(evaluation: Evaluation) -> Extractor:
-    """The extractor that the configuration names, on the GPU where there is one."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return extractor(evaluation.extractor, evaluation.resize, evaluation.inception_path, device)
-
-
-def make_protocol(evaluation: Evaluation, network: Extractor, test: Table) -> Protocol:
-    """The protocol of the numbers of EMA weights; `test` gives the number of real images, if it has not enough."""
-    count = min(evaluation.images, len(test))
-    require(count > evaluation.neighbours, f"evaluation.neighbours: the test split has {len(test)} images, and "
-            f"{evaluation.neighbours} neighbours need at least {evaluation.neighbours + 1}; prepare more test images")
-    return Protocol(
-        distance=network.distance, extractor=network.name, weights_sha256=network.weights_sha256,
-        resize=network.resize, resize_method=network.resize_method, real_split="test", real_images=count,
-        generated_images=evaluation.images, quantisation="uint8", ema=True, truncation=evaluation.truncation,
-        neighbours=evaluation.neighbours, splits=evaluation.splits, seed=evaluation.seed,
-        data_sha256=test.manifest["sha256"],
-    )  # fmt: skip
-
-
-def run(network: Extractor, images: np.ndarray | Tensor, evaluation: Evaluation, what: str) -> tuple[Tensor, Tensor]:
-    """`extract` with a progress bar."""
-    with tqdm(total=len(images), desc=what, unit=" images", disable=None) as bar:
-        return extract(network, images, evaluation.batch_size, bar.update)
-
-
-def numbers(network: Extractor, evaluation: Evaluation, real: tuple[Statistics, Tensor],
-            fake: tuple[Statistics, Tensor], logits: Tensor) -> dict[str, float]:
-    """All numbers of some images (`fake`, with their logits) against the real ones."""
-    precision, recall = precision_recall(real[1], fake[1], evaluation.neighbours)
-    return {
-        network.distance: frechet_distance(real[0], fake[0]),
-        "kernel_distance": kernel_distance(real[1], fake[1]),
-        "precision": precision,
-        "recall": recall,
-        network.score: inception_score(logits, min(evaluation.splits, len(logits)))[0],
-    }  # fmt: skip
 
 
 def main() -> None:

@@ -34,11 +34,11 @@ class Monitor:
             statistics, found = load(cache)
             if found == protocol:
                 return statistics
-        statistics = Statistics.of(extract(self.extractor, images)[0])
+        statistics = Statistics.from_features(extract(self.extractor, images)[0])
         if cache:
             save(cache, statistics, protocol)
         return statistics
 
     def __call__(self, sample: Callable[[int], Tensor]) -> dict[str, float]:
         features, _ = extract(self.extractor, sample(self.generated))
-        return {self.name: frechet_distance(self.real, Statistics.of(features))}
+        return {self.name: frechet_distance(self.real, Statistics.from_features(features))}

@@ -24,7 +24,7 @@ class Statistics:
     covariance: Tensor
 
     @classmethod
-    def of(cls, features: Tensor | np.ndarray) -> "Statistics":
+    def from_features(cls, features: Tensor | np.ndarray) -> "Statistics":
         """From features (N, d), N ≥ 1 (a single one has covariance 0). ValueError if any of them is not finite."""
         values = torch.as_tensor(features).double()
         if values.ndim != 2 or len(values) == 0:
@@ -46,7 +46,7 @@ class Statistics:
 
 def accumulate(chunks: Iterable[Tensor | np.ndarray]) -> Statistics:
     """The statistics of a stream of feature chunks (n, d), never held at once."""
-    return reduce(Statistics.merge, map(Statistics.of, chunks))
+    return reduce(Statistics.merge, map(Statistics.from_features, chunks))
 
 
 def save(path: Path, statistics: Statistics, protocol: dict[str, Any]) -> None:

@@ -52,7 +52,8 @@ def test_fewer_images_than_dimensions_are_finite_and_right(count_real: int, coun
     a, b = ((v - v.mean(0)) / np.sqrt(len(v) - 1) for v in (x, y))
     expected = (((x.mean(0) - y.mean(0)) ** 2).sum() + (a**2).sum() + (b**2).sum()
                 - 2 * np.linalg.svd(a @ b.T, compute_uv=False).sum())
-    assert frechet_distance(Statistics.of(x), Statistics.of(y)) == pytest.approx(expected, rel=1e-5)
+    real, fake = Statistics.from_features(x), Statistics.from_features(y)
+    assert frechet_distance(real, fake) == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_dead_feature_does_no_harm() -> None:
@@ -67,8 +68,8 @@ def test_a_dead_feature_does_no_harm() -> None:
 def test_few_images_with_mostly_dead_features_are_right() -> None:
     x = np.zeros((30, 1280))
     x[:, :119] = np.random.default_rng(0).normal(size=(30, 119)).clip(0)
-    real = Statistics.of(x)
-    assert frechet_distance(real, Statistics.of(2 * x)) == pytest.approx(
+    real = Statistics.from_features(x)
+    assert frechet_distance(real, Statistics.from_features(2 * x)) == pytest.approx(
         float(real.mean.square().sum() + real.covariance.trace()), rel=1e-6)
 
 

@@ -23,7 +23,7 @@ def lite0() -> Extractor:
 def test_it_is_the_distance(lite0: Extractor) -> None:
     # On the covariance of these 30 images, with most features dead, torch.linalg.eigh does not converge.
     found = Monitor(lite0, REAL, generated=20)(lambda count: FAKE[:count])
-    real, fake = (Statistics.of(extract(lite0, images)[0]) for images in (REAL, FAKE))
+    real, fake = (Statistics.from_features(extract(lite0, images)[0]) for images in (REAL, FAKE))
     assert found == {"fd_efficientnet_lite0_20": pytest.approx(frechet_distance(real, fake), rel=1e-6)}
 
 

@@ -17,7 +17,7 @@ def features() -> np.ndarray:
 
 
 def test_mean_and_unbiased_covariance(features: np.ndarray) -> None:
-    found = Statistics.of(features)
+    found = Statistics.from_features(features)
     assert found.count == 500
     np.testing.assert_allclose(found.mean, features.mean(0), rtol=1e-14)
     np.testing.assert_allclose(found.covariance, np.cov(features, rowvar=False), rtol=1e-9, atol=1e-12)
@@ -25,18 +25,18 @@ def test_mean_and_unbiased_covariance(features: np.ndarray) -> None:
 
 @pytest.mark.parametrize("cuts", [[1], [250], [1, 2, 3, 499], [100, 200, 300, 400]])
 def test_merged_parts_are_the_whole(features: np.ndarray, cuts: list[int]) -> None:
-    whole, merged = Statistics.of(features), statistics.accumulate(np.split(features, cuts))
+    whole, merged = Statistics.from_features(features), statistics.accumulate(np.split(features, cuts))
     assert merged.count == whole.count
     torch.testing.assert_close(merged.mean, whole.mean, rtol=1e-14, atol=0)
     torch.testing.assert_close(merged.covariance, whole.covariance, rtol=1e-9, atol=1e-12)
 
 
 def test_float32_features_are_summed_in_float64(features: np.ndarray) -> None:
-    assert Statistics.of(features.astype(np.float32)).covariance.dtype == torch.float64
+    assert Statistics.from_features(features.astype(np.float32)).covariance.dtype == torch.float64
 
 
 def test_back_from_the_disk(features: np.ndarray, tmp_path: Path) -> None:
-    saved, protocol = Statistics.of(features), {"resize": 112, "distance": "fd_efficientnet_lite0"}
+    saved, protocol = Statistics.from_features(features), {"resize": 112, "distance": "fd_efficientnet_lite0"}
     statistics.save(tmp_path / "s.safetensors", saved, protocol)
     found, found_protocol = statistics.load(tmp_path / "s.safetensors")
     assert (found.count, found_protocol) == (saved.count, protocol)
@@ -47,7 +47,7 @@ def test_back_from_the_disk(features: np.ndarray, tmp_path: Path) -> None:
 @pytest.mark.parametrize("keep", [0, 100, 500])
 def test_a_cut_file_is_named(features: np.ndarray, tmp_path: Path, keep: int) -> None:
     path = tmp_path / "s.safetensors"
-    statistics.save(path, Statistics.of(features), {})
+    statistics.save(path, Statistics.from_features(features), {})
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(ValueError, match=r"s\.safetensors does not hold"):
         statistics.load(path)
@@ -56,4 +56,4 @@ def test_a_cut_file_is_named(features: np.ndarray, tmp_path: Path, keep: int) ->
 @pytest.mark.parametrize("wrong", [np.full((5, 3), np.nan), np.full((5, 3), np.inf), np.zeros((0, 3)), np.zeros(3)])
 def test_what_has_no_statistics_is_refused(wrong: np.ndarray) -> None:
     with pytest.raises(ValueError, match="statistics"):
-        Statistics.of(wrong)
+        Statistics.from_features(wrong)
