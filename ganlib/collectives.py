@@ -16,6 +16,11 @@ def workers() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
+def rank() -> int:
+    """This worker's place among them, from 0."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
 def mean(tensor: Tensor) -> Tensor:
     """The average over the workers of tensors of one shape."""
     return tensor if workers() == 1 else all_reduce(tensor) / workers()
@@ -26,7 +31,7 @@ def gather(tensor: Tensor) -> Tensor:
     if workers() == 1:
         return tensor
     # Padded with zeros and summed: every backend can do that, and it can be differentiated twice.
-    before, after = dist.get_rank(), workers() - dist.get_rank() - 1
+    before, after = rank(), workers() - rank() - 1
     shape = tensor.shape[1:]
     parts = [tensor.new_zeros(before * len(tensor), *shape), tensor, tensor.new_zeros(after * len(tensor), *shape)]
     return all_reduce(torch.cat(parts))

@@ -13,7 +13,7 @@ from ganlib.training.run import Run
 
 PARAMS = Path("params.yaml")
 RUN = ("networks", "objective", "augmentation", "training", "seed")  # augmentation need not be there
-SECTIONS = ("dataset", "networks", "objective", "training", "evaluation", "cluster", "seed")
+SECTIONS = ("dataset", "networks", "objective", "training", "evaluation", "registry", "cluster", "seed")
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,23 @@ class Cluster:
 
 
 @dataclass(frozen=True)
+class Registry:
+    """How a new version becomes champion."""
+
+    standard_errors: float = 2.0  # of the difference of two distances, which a better one must exceed; 0: any will do
+
+    def __post_init__(self) -> None:
+        require(self.standard_errors >= 0, f"standard_errors: must not be negative, got {self.standard_errors}")
+
+
+@dataclass(frozen=True)
 class Params:
     """The sections of params.yaml, checked; `dataset` is checked against its source but stays a mapping."""
 
     dataset: dict[str, Any]
     run: Run  # networks, objective, training, seed
     evaluation: Evaluation
+    registry: Registry
     cluster: Cluster
     seed: int
     raw: dict[str, Any]
@@ -53,6 +64,7 @@ def parse_params(raw: dict[str, Any]) -> Params:
         dataset=raw["dataset"],
         run=Run.parse({key: raw[key] for key in RUN if key in raw}),
         evaluation=parse(Evaluation, raw["evaluation"], "evaluation"),
+        registry=parse(Registry, raw["registry"], "registry"),
         cluster=parse(Cluster, raw["cluster"], "cluster"),
         seed=raw["seed"],
         raw=raw,

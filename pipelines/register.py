@@ -2,8 +2,9 @@
 
     python -m pipelines.register
 
-The alias `champion` moves to it only if its distance is better under the same protocol on the same data. Running it
-again registers nothing twice: a version is known by the weights' SHA-256 together with the protocol.
+The alias `champion` moves to it only if its distance is better under the same protocol on the same data, by more than
+`registry.standard_errors` times the noise of the two. Running it again registers nothing twice: a version is known by
+the weights' SHA-256 together with the protocol.
 """
 
 import hashlib
@@ -26,9 +27,11 @@ from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
 
 import ganlib
 from ganlib.config import ConfigError
-from ganlib.metrics.protocol import differences
+from ganlib.metrics.comparison import Measured, improvement
+from ganlib.metrics.protocol import ProtocolMismatch
 from ganlib.training import state
 from pipelines import tracking
+from pipelines.params import Registry, load
 
 MODEL, EVALUATION, REGISTRATION = Path("model"), Path("evaluation"), Path("registration.json")
 ALIAS = "champion"
@@ -37,7 +40,8 @@ REQUIREMENTS = ("mlflow", "numpy", "pandas", "pillow", "safetensors", "torch")  
 CODE = ("ganlib", "pipelines", "conf", "params.yaml", "dvc.yaml")  # an edit of these makes a revision dirty
 
 
-def register(model: Path = MODEL, evaluation: Path = EVALUATION) -> dict[str, Any]:
+def register(model: Path = MODEL, evaluation: Path = EVALUATION,
+             standard_errors: float = Registry.standard_errors) -> dict[str, Any]:
     """Gives {"name", "version", "champion": whether this version is it now, "reason"}.
 
     Raises ConfigError if there is nothing to register, and what MLflow's client raises if the registry cannot be
@@ -55,13 +59,14 @@ def register(model: Path = MODEL, evaluation: Path = EVALUATION) -> dict[str, An
     tags = {
         "identity": identity, "generator_sha256": weights, "data_sha256": protocol["data_sha256"],
         "git": git_revision(), "distance": distance, "protocol": json.dumps(protocol, sort_keys=True),
+        "standard_error": str(measured[distance].get("standard_error", 0.0)),
         **{key: str(entry["value"]) for key, entry in numbers.items()},
     }  # fmt: skip
     mlflow.set_tracking_uri(tracking.store())
     client = MlflowClient()
     found = client.search_model_versions(f"name = '{name}' and tags.identity = '{identity}'")
     version = str(found[0].version) if found else _create(client, name, model, evaluation, description, measured, tags)
-    champion, reason = _crown(client, name, version, distance, measured[distance]["value"], protocol)
+    champion, reason = _crown(client, name, version, distance, tags, standard_errors)
     return {"name": name, "version": version, "champion": champion, "reason": reason}
 
 
@@ -121,27 +126,37 @@ def _log_evaluation(client: MlflowClient, run: str, evaluation: Path, measured: 
         client.log_artifact(run, str(file), "evaluation")
 
 
-def _crown(client: MlflowClient, name: str, version: str, key: str, distance: float,
-           protocol: dict[str, Any]) -> tuple[bool, str]:
+def _crown(client: MlflowClient, name: str, version: str, key: str, tags: dict[str, str],
+           standard_errors: float) -> tuple[bool, str]:
     """Move the alias if the version deserves it: (whether it has it now, why)."""
     champion = client.get_registered_model(name).aliases.get(ALIAS)
     if champion is not None and str(champion) == version:
         return True, "it is the champion already"
-    if not math.isfinite(distance):
-        return False, f"its {key} is {distance}"
+    new = _measured(f"version {version}", key, tags)
+    if not math.isfinite(new.value):
+        return False, f"its {key} is {new.value}"
     if champion is None:
         client.set_registered_model_alias(name, ALIAS, version)
-        return True, f"it is the first with a {key}: {distance:.4g}"
-    tags = client.get_model_version(name, champion).tags
-    their = f"the champion (version {champion})"
-    if differing := differences(protocol, json.loads(tags.get("protocol", "{}"))):
-        fields = ", ".join(f"{field} {ours!r} (the champion's: {theirs!r})" for field, ours, theirs in differing)
-        return False, f"it cannot be compared with {their}, because these differ: {fields}"
-    best = float(tags[key])
-    if distance < best:
+        return True, f"it is the first with a {key}: {new.value:.4g}"
+    their = client.get_model_version(name, champion).tags
+    try:  # a champion of another protocol has no such number, but says by its protocol why
+        old = _measured(f"the champion, version {champion}", key, their)
+        gain, noise = improvement(new, old)
+    except ProtocolMismatch as error:
+        return False, str(error)
+    numbers = f"{key} {new.value:.4g} ± {new.standard_error:.2g} against {old.value:.4g} ± {old.standard_error:.2g}"
+    if gain > standard_errors * noise:
         client.set_registered_model_alias(name, ALIAS, version)
-        return True, f"its {key} of {distance:.4g} is better than the {best:.4g} of version {champion}"
-    return False, f"its {key} of {distance:.4g} is not better than the {best:.4g} of {their}"
+        return True, f"it is better than version {champion}: {numbers}"
+    if gain > 0:
+        return False, (f"it is better than version {champion}, but not by {standard_errors:g} standard errors "
+                       f"({noise:.2g}): {numbers}; `registry.standard_errors` says how many it takes")
+    return False, f"it is not better than version {champion}: {numbers}"
+
+
+def _measured(name: str, key: str, tags: dict[str, str]) -> Measured:
+    return Measured(name, float(tags.get(key, "nan")), float(tags.get("standard_error", 0.0)),
+                    json.loads(tags.get("protocol", "{}")))
 
 
 def git_revision() -> str:
@@ -166,7 +181,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def main() -> None:
     try:
-        result = register()
+        result = register(standard_errors=load().registry.standard_errors)
     except ConfigError as error:
         raise SystemExit(f"register: {error}") from None
     except Exception as error:  # whatever the client of the registry raises

@@ -1,44 +1,80 @@
-"""The distance while training goes on: few images at low resolution, so that a call costs seconds."""
+"""The distance while training goes on: few images at low resolution, spread over the workers, so that a call costs
+seconds."""
 
-import hashlib
+import dataclasses
 from collections.abc import Callable
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from ganlib import collectives
+from ganlib.config import require
 from ganlib.metrics.features import Extractor, extract
 from ganlib.metrics.frechet import frechet_distance
+from ganlib.metrics.protocol import Protocol, differences
 from ganlib.metrics.statistics import Statistics, load, save
 
 
 class Monitor:
-    """Called with a function `count → uint8 images (count, C, H, W)`: gives {"fd_efficientnet_lite0_1000": distance}.
+    """Called with a function `(start, count) → uint8 images (count, C, H, W)`, the images start … start + count of an
+    endless sequence: gives {"fd_efficientnet_lite0_1000": distance}.
 
-    The statistics of `real_images` uint8 (N, C, H, W) are computed once, and kept in the file `cache` where one is
-    given: a later monitor takes them from there if extractor and images are the same. The number is for following one
-    run: few images bias it upward, and it can be compared only with numbers of the same monitor.
+    Every worker of torch's default process group makes and calls one, and gets the same number: each sees to its share
+    of the images, and the statistics are merged. No random number of torch's own generators is drawn. The statistics of
+    `real_images` uint8 (N, C, H, W) are computed once, and kept in the file `cache` where one is given: a later monitor
+    takes them from there if the protocol is the same.
+
+    The number is for following a run, and for comparing runs of the same `protocol`: few images bias it upward, so it
+    is not the distance of an evaluation. `seed` and `data_sha256` are noted in the protocol.
     """
 
-    def __init__(self, extractor: Extractor, real_images: np.ndarray | Tensor, generated: int = 1000,
-                 cache: Path | None = None) -> None:
+    def __init__(self, extractor: Extractor, real_images: np.ndarray | Tensor, generated: int, seed: int,
+                 data_sha256: str, cache: Path | None = None) -> None:
+        require(min(len(real_images), generated) >= collectives.workers(), "training.monitor_images: each worker needs "
+                f"at least one image; write {collectives.workers()} or more, or 0 to switch the distance off")
         self.extractor = extractor
-        self.generated = generated
         self.name = f"{extractor.distance}_{generated}"
+        self.protocol = Protocol(
+            distance=self.name, extractor=extractor.name, weights_sha256=extractor.weights_sha256,
+            resize=extractor.resize, resize_method=extractor.resize_method, real_split="train",
+            real_images=len(real_images), generated_images=generated, quantisation="uint8", ema=True, truncation=1.0,
+            seed=seed, data_sha256=data_sha256,
+        )  # fmt: skip
         self.real = self._statistics(np.asarray(real_images), cache)
 
+    def __call__(self, sample: Callable[[int, int], Tensor]) -> dict[str, float]:
+        return {self.name: frechet_distance(self.real, self._spread(sample, self.protocol.generated_images))}
+
     def _statistics(self, images: np.ndarray, cache: Path | None) -> Statistics:
-        protocol = {"weights_sha256": self.extractor.weights_sha256, "resize": self.extractor.resize,
-                    "images_sha256": hashlib.sha256(np.ascontiguousarray(images).data).hexdigest()}
+        protocol = dataclasses.asdict(self.protocol)
+        stored = None
         if cache and cache.exists():
             statistics, found = load(cache)
-            if found == protocol:
-                return statistics
-        statistics = Statistics.from_features(extract(self.extractor, images)[0])
-        if cache:
+            stored = None if differences(found, protocol) else statistics
+        # A worker on another machine may not see the file; then none of them uses it, or the others would wait for it.
+        share = collectives.mean(torch.tensor(float(stored is not None), device=self.extractor.device))
+        if stored and share == 1:
+            return stored
+        statistics = self._spread(lambda start, count: torch.from_numpy(np.array(images[start:start + count])),
+                                  len(images))
+        if cache and collectives.rank() == 0:
             save(cache, statistics, protocol)
         return statistics
 
-    def __call__(self, sample: Callable[[int], Tensor]) -> dict[str, float]:
-        features, _ = extract(self.extractor, sample(self.generated))
-        return {self.name: frechet_distance(self.real, Statistics.from_features(features))}
+    def _spread(self, sample: Callable[[int, int], Tensor], total: int) -> Statistics:
+        """The statistics of the first `total` images, each worker having looked at its share."""
+        rank, workers = collectives.rank(), collectives.workers()
+        start, end = total * rank // workers, total * (rank + 1) // workers
+        mine = Statistics.from_features(extract(self.extractor, sample(start, end - start))[0])
+        return reduce(Statistics.merge, _of_all(mine, self.extractor.device))
+
+
+def _of_all(mine: Statistics, device: str) -> list[Statistics]:
+    """The statistics of every worker, by rank."""
+    d = len(mine.mean)
+    flat = torch.cat([torch.tensor([mine.count]).double(), mine.mean, mine.covariance.flatten()])
+    gathered = collectives.gather(flat[None].to(device)).cpu()
+    return [Statistics(int(row[0]), row[1:d + 1], row[d + 1:].view(d, d)) for row in gathered]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ganlib.config import require
+from ganlib.config import ConfigError, require
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,11 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Protocol:
-    """Two numbers may be compared only where all of this is equal."""
+    """What a number depends on beside the generator. Two numbers may be compared only where all of this is equal.
+
+    `neighbours` of precision and recall and `splits` of the inception score are None where only a distance is measured;
+    `truncation`, `ema` and `seed` are None for images whose origin is not known.
+    """
 
     distance: str
     extractor: str
@@ -56,13 +60,17 @@ class Protocol:
     real_split: str
     real_images: int
     generated_images: int
-    quantisation: str
-    ema: bool
-    truncation: float
-    neighbours: int
-    splits: int
-    seed: int
+    quantisation: str  # of the generated images before features: uint8, as in files
+    ema: bool | None
+    truncation: float | None
+    seed: int | None
     data_sha256: str
+    neighbours: int | None = None
+    splits: int | None = None
+
+
+class ProtocolMismatch(ConfigError):
+    """Two numbers were to be compared that were measured in different ways."""
 
 
 def differences(a: Protocol | Mapping[str, Any], b: Protocol | Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
@@ -70,3 +78,10 @@ def differences(a: Protocol | Mapping[str, Any], b: Protocol | Mapping[str, Any]
     left, right = (dataclasses.asdict(x) if isinstance(x, Protocol) else x for x in (a, b))
     return [(name, left.get(name), right.get(name)) for name in dict.fromkeys([*left, *right])
             if left.get(name) != right.get(name)]
+
+
+def require_equal(a: Protocol | Mapping[str, Any], b: Protocol | Mapping[str, Any], of_a: str, of_b: str) -> None:
+    """ProtocolMismatch, naming each differing field with both values, unless the protocols are equal."""
+    if differing := differences(a, b):
+        fields = ", ".join(f"{name} {left!r} ({of_a}) against {right!r} ({of_b})" for name, left, right in differing)
+        raise ProtocolMismatch(f"{of_a} and {of_b} cannot be compared, because these differ: {fields}")

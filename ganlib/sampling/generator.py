@@ -85,6 +85,13 @@ def sample(
     return decode(generator, truncation * latents(generator, count, seed), labels, batch_size)
 
 
+def excerpt(generator: nn.Module, start: int, count: int, seed: int) -> Tensor:
+    """The images start … start + count of the endless sequence that `sample` begins, uint8 (count, C, H, W)."""
+    labels = in_turn(generator, start + count)
+    z = latents(generator, start + count, seed)[start:]
+    return decode(generator, z, None if labels is None else labels[start:])
+
+
 def to_uint8(images: Tensor) -> Tensor:
     """[−1, 1] → 0…255, rounded."""
     return images.float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)

@@ -17,7 +17,7 @@ from ganlib.training.guard import Guard
 from ganlib.training.run import Run
 
 Log = Callable[[int, dict[str, float]], None]  # images seen, metrics averaged since the last call
-# images seen, averaged generator, all networks → the distance of the averaged generator, if measured
+# images seen, averaged generator, all networks → the distance of the averaged generator, if measured. On every worker.
 Snapshot = Callable[[int, nn.Module, Networks], float | None]
 
 
@@ -51,7 +51,8 @@ def train(
 
     With a `directory`, checkpoints are kept there. To resume, call again with the same arguments: on a CPU the result
     is, bit for bit, that of a run that was not interrupted. Every worker of torch's default process group makes this
-    call; `log` (every `log_every` images) and `snapshot` (every `checkpoint_every`) are called on rank 0 alone.
+    call. `log` (every `log_every` images) is called on rank 0 alone, `snapshot` (every `checkpoint_every`) on every
+    worker, so that they may share its work; what it gives on rank 0 counts.
     Raises ConfigError for what cannot be run, and NonFiniteLoss before any parameter moves on such a loss.
     """
     workers, device, settings = Workers.current(), torch.device(device), run.training
@@ -136,10 +137,9 @@ def train(
         if finished or _passed(before, images_seen, settings.checkpoint_every):
             guard.check(images_seen)
             workers.average_buffers([average.module, *networks.values()])
-            if workers.rank == 0:
-                distance = snapshot(images_seen, average.module, networks)
-                if directory:
-                    checkpoints.save(directory, state.capture(images_seen), distance, settings.keep)
+            distance = snapshot(images_seen, average.module, networks)
+            if workers.rank == 0 and directory:
+                checkpoints.save(directory, state.capture(images_seen), distance, settings.keep)
     return average.module
 
 

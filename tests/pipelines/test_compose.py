@@ -82,7 +82,7 @@ def test_an_edit_of_conf_is_noticed_with_the_command_to_type():
 def test_an_edit_of_params_is_noticed():
     compose.write([])
     text = Path("params.yaml").read_text()
-    Path("params.yaml").write_text(text.replace("seed: 0\ncomposed", "seed: 7\ncomposed"))
+    Path("params.yaml").write_text(text.replace("\nseed: 0\n", "\nseed: 7\n"))
     with pytest.raises(ConfigError, match="seed is 7, conf/ says 0"):
         compose.check()
 

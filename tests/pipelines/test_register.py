@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -14,6 +15,7 @@ from ganlib.config import ConfigError
 from ganlib.sampling import generator as generators
 from pipelines import register, tracking
 
+ROOT = Path(__file__).parents[2]
 SHAPE, KEY = (1, 8, 8), "fd_efficientnet_lite0"
 
 
@@ -26,6 +28,7 @@ def place(empty_store, tmp_path, monkeypatch):
     logged = tracking.Tracker(tmp_path / "runs" / "toy", "ganlib-toy", "toy", {"seed": 0}, {})
     logged.log(640, {"D/loss": 1.0})
     logged.finish()
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     train(0)
     evaluate(100.0)
     return tmp_path
@@ -41,10 +44,11 @@ def train(seed):
         "run": os.path.abspath("runs/toy"), "images_seen": 640})  # fmt: skip
 
 
-def evaluate(distance, **protocol):
+def evaluate(distance, standard_error=1.0, **protocol):
     register.EVALUATION.mkdir(exist_ok=True)
     (register.EVALUATION / "metrics.json").write_text(json.dumps({
-        KEY: {"value": distance, "floor": 16.4}, "recall": {"value": 0.5}, "classes": {"shares": [0.1, 0.9]},
+        KEY: {"value": distance, "standard_error": standard_error, "floor": 16.4}, "recall": {"value": 0.5},
+        "classes": {"shares": [0.1, 0.9]},
         "distance": KEY, "protocol": {"extractor": "efficientnet_lite0", "resize": 112, "data_sha256": "d1", "seed": 0,
                                       **protocol}}))
     Image.new("L", (8, 8)).save(register.EVALUATION / "grid.png")
@@ -65,7 +69,7 @@ def test_a_first_model_becomes_champion_and_says_all_about_itself(place):
     assert version.tags["git"] == "unknown"  # here is no checkout
     run = MlflowClient().get_run(version.run_id)
     assert run.data.metrics == {"D/loss": 1.0, f"evaluation/{KEY}": 100.0, f"evaluation/{KEY}.floor": 16.4,
-                                "evaluation/recall": 0.5}
+                                f"evaluation/{KEY}.standard_error": 1.0, "evaluation/recall": 0.5}
     assert run.info.status == "FINISHED"
     files = [file.path for file in MlflowClient().list_artifacts(version.run_id, "evaluation")]
     assert files == ["evaluation/grid.png", "evaluation/metrics.json"]
@@ -82,12 +86,14 @@ def test_a_second_time_registers_nothing(place):
 
 
 @pytest.mark.parametrize(("distance", "protocol", "moves", "reason"), [
-    (90.0, {}, True, "its fd_efficientnet_lite0 of 90 is better than the 100 of version 1"),
-    (100.0, {}, False, "not better than the 100 of the champion (version 1)"),
-    (110.0, {}, False, "not better than the 100 of the champion (version 1)"),
+    (90.0, {}, True, "better than version 1: fd_efficientnet_lite0 90 ± 1 against 100 ± 1"),
+    (97.5, {}, False, "better than version 1, but not by 2 standard errors (1.4): fd_efficientnet_lite0 97.5"),
+    (97.0, {}, True, "97 ± 1 against 100 ± 1"),  # 3 > 2·√2
+    (100.0, {}, False, "not better than version 1: fd_efficientnet_lite0 100 ± 1 against 100 ± 1"),
+    (110.0, {}, False, "not better than version 1"),
     (float("nan"), {}, False, "its fd_efficientnet_lite0 is nan"),
-    (50.0, {"resize": 64}, False, "these differ: resize 64 (the champion's: 112)"),
-    (50.0, {"seed": 1, "new": 5}, False, "seed 1 (the champion's: 0), new 5 (the champion's: None)"),
+    (50.0, {"resize": 64}, False, "these differ: resize 64 (version 2) against 112 (the champion, version 1)"),
+    (50.0, {"seed": 1, "new": 5}, False, "new 5 (version 2) against None (the champion, version 1)"),
 ])
 def test_the_champion_changes_only_for_a_better_distance_of_the_same_protocol(place, distance, protocol, moves, reason):
     register.register()
@@ -99,6 +105,14 @@ def test_the_champion_changes_only_for_a_better_distance_of_the_same_protocol(pl
     assert register.register() == result | ({"reason": "it is the champion already"} if moves else {})
 
 
+def test_how_far_beyond_the_noise_is_a_choice(place):
+    register.register()
+    train(1)
+    evaluate(97.5)
+    assert not register.register(standard_errors=2)["champion"]
+    assert register.register(standard_errors=1)["champion"] and champion() == "2"
+
+
 def test_other_data_never_takes_the_champion_over(place):
     register.register()
     evaluate(50.0, data_sha256="d2")
@@ -107,7 +121,7 @@ def test_other_data_never_takes_the_champion_over(place):
     description = json.loads((register.MODEL / "generator.json").read_text())
     (register.MODEL / "generator.json").write_text(json.dumps(description | {"data_sha256": "d2"}))
     result = register.register()
-    assert not result["champion"] and "data_sha256 'd2' (the champion's: 'd1')" in result["reason"]
+    assert not result["champion"] and "data_sha256 'd2' (version 2) against 'd1'" in result["reason"]
 
 
 def test_an_alias_that_was_not_reached_is_set_the_next_time(place):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ganlib.config import ConfigError, parse
-from ganlib.metrics.protocol import Evaluation, Protocol, differences
+from ganlib.metrics.protocol import Evaluation, Protocol, ProtocolMismatch, differences, require_equal
 
 PROTOCOL = Protocol(
     distance="fd_efficientnet_lite0", extractor="efficientnet_lite0", weights_sha256="ab", resize=112,
@@ -51,3 +51,11 @@ def test_a_field_that_one_of_them_lacks_is_a_difference() -> None:
     older = {name: value for name, value in dataclasses.asdict(PROTOCOL).items() if name != "resize"}
     assert differences(PROTOCOL, older) == [("resize", 112, None)]
     assert differences(older, PROTOCOL) == [("resize", None, 112)]
+
+
+def test_unequal_protocols_are_refused_and_each_field_is_named() -> None:
+    require_equal(PROTOCOL, dataclasses.asdict(PROTOCOL), "this", "that")
+    other = dataclasses.replace(PROTOCOL, resize=64, truncation=0.7)
+    expected = r"this and that cannot be compared, .* resize 112 \(this\) against 64 \(that\), truncation 1.0 \(this\)"
+    with pytest.raises(ProtocolMismatch, match=expected):
+        require_equal(PROTOCOL, other, "this", "that")
