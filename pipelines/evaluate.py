@@ -1,12 +1,17 @@
-"""Stage evaluate: the generator of model/ against the real images → evaluation/.
+"""Stage evaluate: the generator of model/ against the real images → evaluation/. Or two folders of images → JSON.
 
     python -m pipelines.evaluate
+    python -m pipelines.evaluate --real DIR --fake DIR
 
-    metrics.json        every number: {"value", "floor": of real training images}, class shares, the protocol
+    metrics.json        every number: {"value", "standard_error" and "interval" where its noise is known, "floor": of
+                        real training images}, class shares, the protocol
     numbers/*.json      the same, one number a file: `dvc metrics show` makes a row of each file
-    samples.png         100 images
-    progress.png        the same latents, over the images seen in training
-    interpolation.png   spherical paths between latents
+    samples.png         100 images; classes.png: by the class that the classifier sees in them
+    progress.png        the same latents, over the images seen in training; animation.png: one after the other
+    interpolation.png   straight and spherical paths between latents
+    arithmetic.png      the mean latents of classes, A − B + C (Radford et al. 2016)
+    truncation.png      the same latents, scaled towards their mean
+    precision_recall.png  the curve of Sajjadi et al. 2018
     neighbours.png      samples beside their nearest real training images, by features and by pixels
     labels.png          a row for each label (or code of InfoGAN's) that the generator is told, the same latents in each
     codes.png           the continuous codes of InfoGAN, each varied alone from left to right
@@ -15,32 +20,50 @@ Where the generator is told a label, metrics.json also has the share of images i
 (`label_accuracy`); for codes that nobody named, under the best one-to-one naming (`code_accuracy`).
 """
 
+import argparse
 import dataclasses
 import json
 import os
 import shutil
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
+from tqdm import tqdm
 
-from ganlib.config import ConfigError
+from ganlib.config import ConfigError, parse
 from ganlib.datasets.table import Table
-from ganlib.metrics import classifier, statistics
-from ganlib.metrics.frechet import frechet_distance
-from ganlib.metrics.protocol import Evaluation, differences
-from ganlib.metrics.statistics import Statistics
+from ganlib.metrics import (
+    Statistics,
+    classification_accuracy_score,
+    classifier,
+    frechet_distance,
+    intra_class_distance,
+    memorization,
+    perceptual_path_length,
+    precision_recall_curve,
+    slerp,
+)
+from ganlib.metrics.features import Extractor
+from ganlib.metrics.protocol import Evaluation, ProtocolMismatch, require_equal
 from ganlib.sampling import generator as generators
 from pipelines import illustrations
-from pipelines.measure import make_extractor, make_protocol, numbers, run, use_cores
+from pipelines.evaluate_folders import evaluate_folders
+from pipelines.measure import CLUSTERINGS, enough_of_each, make_extractor, make_protocol, numbers, run, use_cores
 from pipelines.params import load
 from pipelines.prepare import TABLE
-from pipelines.reference import REFERENCE
+from pipelines.reference import CLASSIFIER, REFERENCE
 
+PATHS = 500  # of the path length
+QUERIES = 1000  # images whose nearest training image is looked for
+LESSON = 20_000  # images generated to train a classifier on; it sees them several times
+ACCURACIES = ("code_accuracy", "label_accuracy", "classification_accuracy_score")
 MODEL, EVALUATION = Path("model"), Path("evaluation")
 
 
@@ -50,56 +73,108 @@ def evaluate(evaluation: Evaluation, model: Path = MODEL, reference: Path = REFE
     test, train = Table.open(table, "test"), Table.open(table, "train")
     generator: Any
     generator, description = generators.load(model)
-    network = make_extractor(evaluation)
+    stored = _stored(reference)
+    network = make_extractor(evaluation, reference / CLASSIFIER)
     protocol = dataclasses.asdict(make_protocol(evaluation, network, test))
-    stored, real, features = _reference(reference, protocol)
+    try:
+        require_equal(stored["protocol"], protocol, str(reference), "this evaluation")
+    except ProtocolMismatch as error:
+        raise ConfigError(f"{error}; run `python -m pipelines.reference`") from None
     if description["data_sha256"] != protocol["data_sha256"]:
         raise ConfigError(f"{model} was trained on other data than {table} holds; run `dvc repro`")
+    features = {name: tensor.float() for name, tensor in load_file(reference / "features.safetensors").items()}
+    real = features["test"]
 
     images = _sample(generator, evaluation)
     fake, logits = run(network, images, evaluation, "generated images")
-    values = numbers(network, evaluation, (real, features["test"]), (Statistics.from_features(fake), fake), logits)
-    metrics: dict[str, Any] = {name: {"value": value, "floor": stored["floor"][name]} for name, value in values.items()}
-    untrained = _sample(generators.untrained(model)[0], evaluation)
-    noise, _ = run(network, untrained, evaluation, "images of an untrained generator")
-    metrics[network.distance]["untrained"] = frechet_distance(real, Statistics.from_features(noise))
-    shares: dict[str, float] = {}
-    if (reference / "classifier.safetensors").exists():
-        seen = classifier.predict(classifier.load(reference / "classifier.safetensors"), images)
+    metrics = numbers(network, evaluation, real, fake, logits)
+    noise, _ = run(network, _sample(generators.untrained(model)[0], evaluation), evaluation, "untrained generator")
+    metrics[network.distance]["untrained"] = frechet_distance(Statistics.from_features(real), noise)
+    metrics["memorization"] = copied(train, test, images)
+    length, noise_of_length = path_length(generator, network, evaluation)
+    metrics["perceptual_path_length"] = {"value": length, "standard_error": noise_of_length}
+    seen, shares = None, {}
+    if train.labels is not None and test.labels is not None:
+        seen = classifier.predict(classifier.load(reference / CLASSIFIER), images)
         shares = classifier.shares_of(seen, train.classes)
-        floor = min(stored["class_shares"].values())
-        metrics["class_share_min"] = {"value": min(shares.values()), "floor": floor}
-        if (told := generators.in_turn(generator, len(images))) is not None:
-            name = "code_accuracy" if generator.labels_are_codes else "label_accuracy"
-            metrics[name] = {"value": label_accuracy(told, seen, name_codes=generator.labels_are_codes),
-                             "floor": stored["classifier_accuracy"]}
+        metrics["class_share_min"] = {"value": min(shares.values())}
+        stored["floor"]["class_share_min"] = min(stored["class_shares"].values())
+        metrics |= _told(generator, evaluation, network.distance, images, fake, seen, test, real)
+        stored["floor"] |= dict.fromkeys(ACCURACIES, stored["classifier_accuracy"])
+    for name, entry in metrics.items():
+        if name in stored["floor"]:
+            entry["floor"] = stored["floor"][name]
 
     directory.mkdir(parents=True, exist_ok=True)
-    pictures = illustrations.draw(generator, images, seed=evaluation.seed, snapshots=model / "snapshots", features=fake,
-                                  real_features=features, real_images=train.images, classes=train.classes)
-    for name, picture in pictures.items():
-        picture.save(directory / f".{name}.png")
-        os.replace(directory / f".{name}.png", directory / f"{name}.png")
+    floor_curve = load_file(reference / "curve.safetensors")
+    curves = {"generated": precision_recall_curve(real, fake, runs=CLUSTERINGS, seed=evaluation.seed),
+              "real training images": (floor_curve["precision"].numpy(), floor_curve["recall"].numpy())}
+    illustrations.save(illustrations.draw(
+        generator, images, seed=evaluation.seed, snapshots=model / "snapshots", features=fake,
+        known=train.evenly(evaluation.images).images, known_features=features["train"], real_images=train.images,
+        classes=train.classes, seen=seen, truncation=evaluation.truncation, curves=curves,
+    ), directory)  # fmt: skip
     by_class = {f"class_share.{name}": {"value": share, "floor": stored["class_shares"][name]}
                 for name, share in shares.items()}
     _write_numbers(directory / "numbers", {**metrics, **by_class})
     result = {"distance": network.distance, **metrics, **({"class_shares": shares} if shares else {}),
               "protocol": {**protocol, "ema": description["ema"]}}
-    (directory / ".metrics.json").write_text(json.dumps(result, indent=2) + "\n")
-    os.replace(directory / ".metrics.json", directory / "metrics.json")
+    write(directory / "metrics.json", json.dumps(result, indent=2))
     return result
 
 
-def _reference(directory: Path, protocol: dict[str, Any]) -> tuple[dict[str, Any], Statistics, dict[str, Tensor]]:
-    """What the stage `reference` wrote; ConfigError if it is not there or was made for another protocol."""
+def _stored(directory: Path) -> dict[str, Any]:
+    """What the stage `reference` says of itself; ConfigError if it has not run."""
     if not (directory / "reference.json").exists():
         raise ConfigError(f"{directory}: not found; write it with `python -m pipelines.reference`")
-    stored = json.loads((directory / "reference.json").read_text())
-    if differing := differences(stored["protocol"], protocol):
-        fields = ", ".join(f"{name} {there!r} (now {here!r})" for name, there, here in differing)
-        raise ConfigError(f"{directory} was made for another protocol: {fields}; run `python -m pipelines.reference`")
-    real, _ = statistics.load(directory / "statistics.safetensors")
-    return stored, real, load_file(directory / "features.safetensors")
+    return json.loads((directory / "reference.json").read_text())
+
+
+def _told(generator: Any, evaluation: Evaluation, distance: str, images: Tensor, fake: Tensor, seen: Tensor,
+          test: Table, real: Tensor) -> dict[str, dict[str, Any]]:
+    """What can be asked of a generator that is told a label, or a code that may be given a class's name."""
+    told = generators.in_turn(generator, len(images))
+    if told is None:
+        return {}
+    if generator.labels_are_codes:
+        return {"code_accuracy": {"value": label_accuracy(told, seen, name_codes=True)}}
+    found: dict[str, dict[str, Any]] = {"label_accuracy": {"value": label_accuracy(told, seen)}}
+    chosen = test.evenly(evaluation.images)
+    assert chosen.labels is not None and test.labels is not None
+    if enough_of_each(chosen.labels, told):
+        within, _ = intra_class_distance(real, chosen.labels, fake, told)
+        found[f"intra_class_{distance}"] = {"value": within}
+    shown = evaluation.classifier_images
+    lesson = generators.sample(generator, min(shown, LESSON), evaluation.seed + 1, None, evaluation.truncation)
+    with tqdm(total=shown, desc="classifier of generated images", unit=" images", disable=None) as bar:
+        score = classification_accuracy_score(test.images, test.labels, lesson,
+                                              torch.arange(len(lesson)) % generator.classes, test.classes, shown,
+                                              evaluation.seed, bar.update)
+    return {**found, "classification_accuracy_score": {"value": score}}
+
+
+def copied(train: Table, test: Table, images: Tensor) -> dict[str, Any]:
+    """Are generated images nearer to training images than test images are? Against all training images, in pixels of at
+    most 32 a side: of features one would have to compute those of the whole training split."""
+    def pixels(images: np.ndarray) -> Tensor:  # of some at a time: the table may be larger than memory
+        blocks = (torch.from_numpy(np.array(images[start:start + QUERIES])) for start in range(0, len(images), QUERIES))
+        return torch.cat([classifier.scale(block).flatten(1) for block in blocks])
+
+    found = memorization(pixels(train.images), pixels(test.evenly(QUERIES).images), pixels(images[:QUERIES].numpy()))
+    return {"value": found.share, "z": found.z, "train_images": len(train)}
+
+
+def path_length(generator: Any, network: Extractor, evaluation: Evaluation) -> tuple[float, float]:
+    """The perceptual path length by the extractor's features, labels in turn, and its standard error."""
+    device = next(generator.parameters()).device
+
+    def decode(z: Tensor, label: Tensor | None = None) -> Tensor:
+        # 0 … 255, but not rounded: a step along a path is less than a level of grey
+        return generator(z.to(device), None if label is None else label.to(device)).float().add(1).mul(127.5)
+
+    a, b = (evaluation.truncation * generators.latents(generator, 2 * PATHS, evaluation.seed)).split(PATHS)
+    return perceptual_path_length(decode, lambda pixels: network(pixels)[0], a, b, slerp,
+                                  labels=generators.in_turn(generator, PATHS), seed=evaluation.seed)
 
 
 def _sample(generator: nn.Module, evaluation: Evaluation) -> Tensor:
@@ -117,40 +192,85 @@ def label_accuracy(told: Tensor, seen: Tensor, name_codes: bool = False) -> floa
     return float(together[rows, columns].sum() / len(told))
 
 
-def _write_numbers(directory: Path, metrics: dict[str, dict[str, float]]) -> None:
+def _write_numbers(directory: Path, metrics: dict[str, dict[str, Any]]) -> None:
     temporary = directory.with_name(f".{directory.name}")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     for name, entry in metrics.items():
-        (temporary / f"{name.replace('/', '_')}.json").write_text(json.dumps(entry) + "\n")
+        scalars = {key: value for key, value in entry.items() if not isinstance(value, list)}  # what DVC's table takes
+        (temporary / f"{name.replace('/', '_')}.json").write_text(json.dumps(scalars) + "\n")
     shutil.rmtree(directory, ignore_errors=True)
     temporary.rename(directory)
 
 
 def show(result: dict[str, Any]) -> str:
     """The table for people."""
-    lines = [f"{'':24} {'value':>10} {'floor':>10} {'untrained':>10}"]
+    lines = [f"{'':32} {'value':>10} {'±':>10} {'floor':>10} {'untrained':>10}"]
     for name, entry in result.items():
         if isinstance(entry, dict) and "value" in entry:
-            cells = (f"{entry[key]:>10.4g}" if key in entry else f"{'':>10}" for key in ("value", "floor", "untrained"))
-            lines.append(f"{name:24} {' '.join(cells)}".rstrip())
+            cells = (f"{entry[key]:>10.4g}" if key in entry else f"{'':>10}"
+                     for key in ("value", "standard_error", "floor", "untrained"))
+            lines.append(f"{name:32} {' '.join(cells)}".rstrip())
     if "class_shares" in result:
         lines.append("shares  " + ", ".join(f"{name} {share:.1%}" for name, share in result["class_shares"].items()))
     return "\n".join(lines)
 
 
 def main() -> None:
+    defaults = Evaluation()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--real", type=Path, help="a folder of images; with --fake: measure folders, not model/")
+    parser.add_argument("--fake", type=Path, help="a folder of generated images")
+    parser.add_argument("--images", type=int, help="take so many of each folder, spread over the names; else all")
+    parser.add_argument("--extractor", default=defaults.extractor)
+    parser.add_argument("--inception-path", help="the canonical weights; fetched once, if not given")
+    parser.add_argument("--classifier", type=Path, default=REFERENCE / CLASSIFIER, help="for --extractor domain")
+    parser.add_argument("--resize", type=int, default=defaults.resize, help="px that the extractor sees")
+    parser.add_argument("--neighbours", type=int, default=defaults.neighbours, help="k of precision and recall")
+    parser.add_argument("--splits", type=int, default=defaults.splits, help="of the inception score")
+    parser.add_argument("--seed", type=int, default=defaults.seed, help="of the interval's groups and of projections")
+    parser.add_argument("--out", type=Path, help="write the JSON there instead of printing it")
+    arguments = vars(parser.parse_args())
+    real, fake, images, out, counter = (arguments.pop(name) for name in ("real", "fake", "images", "out", "classifier"))
+    if (real is None) != (fake is None):
+        parser.error("give both --real and --fake, or neither to measure model/")
+    if real is None and len(sys.argv) > 1:
+        parser.error("these options go with --real and --fake; for model/, params.yaml has them in `evaluation`")
+    if out is not None and out.is_dir():
+        parser.error(f"--out {out} is a directory; name a file")
     start = time.monotonic()
     use_cores()
     try:
-        result = evaluate(load().evaluation)
-    except ConfigError as error:
+        if real is None:
+            stage(start)
+        else:
+            result = evaluate_folders(real, fake, parse(Evaluation, arguments), images, counter)
+            print(show(result), file=sys.stderr)
+            text = json.dumps(result, indent=2)
+            if out is None:
+                print(text)
+            else:
+                write(out, text)
+    except ValueError as error:
         raise SystemExit(f"evaluate: {error}") from None
+
+
+def stage(start: float) -> None:
+    """Evaluate the model of params.yaml, and say what came out."""
+    result = evaluate(load().evaluation)
     print(show(result))
     protocol = result["protocol"]
     print(f"{protocol['generated_images']:,} generated against {protocol['real_images']:,} real test images, "
-          f"{protocol['extractor']} at {protocol['resize']} px; floor: real training images instead")
-    print(f"→ {EVALUATION}/metrics.json and *.png in {time.monotonic() - start:.0f} s")
+          f"{protocol['extractor']} at {protocol['resize']} px; floor: real training images instead; ±: standard error")
+    print(f"→ {EVALUATION}/metrics.json and pictures in {time.monotonic() - start:.0f} s")
+
+
+def write(path: Path, text: str) -> None:
+    """Whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}")
+    temporary.write_text(text + "\n")
+    os.replace(temporary, path)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,9 @@
 """Images to numbers, with a progress bar: what the stages reference and evaluate share."""
 
+import math
 import os
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,14 +12,30 @@ from tqdm import tqdm
 
 from ganlib.config import require
 from ganlib.datasets.table import Table
+from ganlib.metrics import (
+    Statistics,
+    collision_test,
+    density_coverage,
+    extrapolate,
+    frechet_distance,
+    frechet_interval,
+    inception,
+    inception_score,
+    kernel_distance,
+    kernel_interval,
+    precision_recall,
+    sliced_wasserstein,
+    sliced_wasserstein_lower_bound,
+)
 from ganlib.metrics.features import Extractor, extract, extractor
-from ganlib.metrics.frechet import frechet_distance
-from ganlib.metrics.inception_score import inception_score
-from ganlib.metrics.kernel import kernel_distance
-from ganlib.metrics.neighbours import precision_recall
 from ganlib.metrics.protocol import Evaluation, Protocol
-from ganlib.metrics.statistics import Statistics
+from ganlib.metrics.uncertainty import Interval
 
+GROUPS = 10  # of the jackknife
+POINTS = 6  # of the line in 1/N
+PROJECTIONS = 500  # random directions of the sliced distance
+CLUSTERINGS = 2  # averaged in the curve of precision and recall
+DENSITY_NEIGHBOURS = 5  # k of density and coverage, as in their paper
 MOST_THREADS = 8  # of more, batches that fit the cache gain nothing
 
 
@@ -27,24 +46,42 @@ def use_cores() -> None:
     torch.backends.cudnn.allow_tf32 = False
 
 
-def make_extractor(evaluation: Evaluation) -> Extractor:
-    """The extractor that the configuration names, on the GPU where there is one."""
+def make_extractor(evaluation: Evaluation, classifier: Path | None = None) -> Extractor:
+    """The extractor that the configuration names, on the GPU where there is one. `classifier`: the file of the one that
+    was trained on the data, for `extractor: domain`."""
+    weights: str | Path | None = None
+    if evaluation.extractor == "domain":
+        weights = classifier
+    elif evaluation.extractor == "inception" and not (weights := evaluation.inception_path):
+        with tqdm(total=inception.SIZE, desc=inception.FILE, unit="B", unit_scale=True, disable=None,
+                  leave=False) as bar:
+            weights = inception.weights_file(progress=bar.update)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return extractor(evaluation.extractor, evaluation.resize, evaluation.inception_path, device)
+    return extractor(evaluation.extractor, evaluation.resize, weights, device)
 
 
 def make_protocol(evaluation: Evaluation, network: Extractor, test: Table) -> Protocol:
     """The protocol of the numbers of EMA weights; `test` gives the number of real images, if it has not enough."""
     count = min(evaluation.images, len(test))
-    require(count > evaluation.neighbours, f"evaluation.neighbours: the test split has {len(test)} images, and "
-            f"{evaluation.neighbours} neighbours need at least {evaluation.neighbours + 1}; prepare more test images")
+    require(count >= least(evaluation), f"evaluation.images: the test split has {len(test)} images, of which "
+            f"{evaluation.images} are asked for, and at least {least(evaluation)} are needed")
     return Protocol(
         distance=network.distance, extractor=network.name, weights_sha256=network.weights_sha256,
-        resize=network.resize, resize_method=network.resize_method, real_split="test", real_images=count,
-        generated_images=evaluation.images, quantisation="uint8", ema=True, truncation=evaluation.truncation,
-        neighbours=evaluation.neighbours, splits=evaluation.splits, seed=evaluation.seed,
-        data_sha256=test.manifest["sha256"],
+        resize=network.resize, resize_method=network.resize_method, real_split="test, evenly spread",
+        real_images=count, generated_images=evaluation.images, quantisation="uint8", ema=True,
+        truncation=evaluation.truncation, seed=evaluation.seed, data_sha256=test.manifest["sha256"],
+        neighbours=evaluation.neighbours, splits=splits_of(evaluation, evaluation.images),
     )  # fmt: skip
+
+
+def least(evaluation: Evaluation) -> int:
+    """How many images of either kind the numbers need: more than the neighbours they look for."""
+    return max(evaluation.neighbours, DENSITY_NEIGHBOURS) + 1
+
+
+def splits_of(evaluation: Evaluation, images: int) -> int:
+    """The splits of the inception score: as many as asked for, or as there are images."""
+    return min(evaluation.splits, images)
 
 
 def run(network: Extractor, images: np.ndarray | Tensor, evaluation: Evaluation, what: str) -> tuple[Tensor, Tensor]:
@@ -53,14 +90,57 @@ def run(network: Extractor, images: np.ndarray | Tensor, evaluation: Evaluation,
         return extract(network, images, evaluation.batch_size, bar.update)
 
 
-def numbers(network: Extractor, evaluation: Evaluation, real: tuple[Statistics, Tensor],
-            fake: tuple[Statistics, Tensor], logits: Tensor) -> dict[str, float]:
-    """All numbers of some images (`fake`, with their logits) against the real ones."""
-    precision, recall = precision_recall(real[1], fake[1], evaluation.neighbours)
-    return {
-        network.distance: frechet_distance(real[0], fake[0]),
-        "kernel_distance": kernel_distance(real[1], fake[1]),
-        "precision": precision,
-        "recall": recall,
-        network.score: inception_score(logits, min(evaluation.splits, len(logits)))[0],
+def numbers(network: Extractor, evaluation: Evaluation, real: Tensor, fake: Tensor, logits: Tensor,
+            noise: bool = True) -> dict[str, dict[str, Any]]:
+    """All numbers of some images, by their features (m, d) and logits, against the features (n, d) of the real ones:
+    name → {"value"}; with `noise` the distances' "standard_error" and "interval" (95 %) too, which takes longer."""
+    random = torch.Generator().manual_seed(evaluation.seed)
+    real = real[torch.randperm(len(real), generator=random)]  # images may come sorted by label, and splits, halves and
+    order = torch.randperm(len(fake), generator=random)  # subsets are taken in their order
+    fake, logits = fake[order], logits[order]
+    statistics = Statistics.from_features(real)
+    precision, recall = precision_recall(real, fake, evaluation.neighbours)
+    density, coverage = density_coverage(real, fake, DENSITY_NEIGHBOURS)
+    score, deviation = inception_score(logits, splits_of(evaluation, len(logits)))
+    bound = sliced_wasserstein_lower_bound(real, fake, PROJECTIONS, evaluation.seed)
+    repeated = collision_test(fake, real=real)
+    if noise:
+        groups = min(GROUPS, len(fake) // 2)
+        distance = _with_error(frechet_interval(statistics, fake, groups, seed=evaluation.seed))
+        by_kernel = _with_error(kernel_interval(real, fake, groups, seed=evaluation.seed))
+    else:
+        distance = {"value": frechet_distance(statistics, fake)}
+        by_kernel = {"value": kernel_distance(real, fake)}
+    found: dict[str, dict[str, Any]] = {
+        network.distance: distance,
+        "kernel_distance": by_kernel,
+        "precision": {"value": precision},
+        "recall": {"value": recall},
+        "density": {"value": density},
+        "coverage": {"value": coverage},
+        network.score: {"value": score, "standard_deviation": deviation},
+        "sliced_wasserstein": {"value": sliced_wasserstein(real, fake, PROJECTIONS, evaluation.seed)},
+        "wasserstein_lower_bound": {"value": bound},
+        "near_duplicates": {"value": repeated.collisions, "samples": repeated.samples},
     }  # fmt: skip
+    if repeated.collisions:
+        found["support_size"] = {"value": repeated.support_size, "interval": list(repeated.interval)}
+    if len(fake) >= 3 * fake.shape[1]:  # with fewer images than that the line in 1/N bends
+        counts = [round(len(fake) / inverse) for inverse in np.linspace(2, 1, POINTS)]
+        limit = extrapolate(statistics, fake, counts, evaluation.seed)
+        found[f"{network.distance}_infinity"] = {"value": limit.value}
+        if noise:
+            error = math.hypot(limit.standard_error, distance["standard_error"])
+            found[f"{network.distance}_infinity"]["standard_error"] = error
+    return found
+
+
+def enough_of_each(*labels: np.ndarray | Tensor) -> bool:
+    """Whether every set of labels has each class of the others at least twice, as a distance within a class needs."""
+    counts = [dict(zip(*np.unique(np.asarray(part), return_counts=True), strict=True)) for part in labels]
+    return all(count.keys() == counts[0].keys() and min(count.values()) >= 2 for count in counts)
+
+
+def _with_error(estimate: Interval) -> dict[str, Any]:
+    return {"value": float(estimate.value), "standard_error": float(estimate.standard_error),
+            "interval": [float(estimate.low), float(estimate.high)]}

@@ -2,8 +2,8 @@
 
     python -m pipelines.reference
 
-    statistics.safetensors   mean and covariance of the features of the first `evaluation.images` test images
-    features.safetensors     `test`: those features; `train`: of as many training images
+    features.safetensors     `test`: of `evaluation.images` test images; `train`: of as many training images
+    curve.safetensors        precision and recall of those training images against the test images
     classifier.safetensors   counts the classes of generated images; only where the data has labels
     reference.json           the protocol, and `floor`: what real training images reach in place of generated ones
 """
@@ -20,43 +20,57 @@ import torch
 from safetensors.torch import save_file
 from tqdm import tqdm
 
-from ganlib.config import ConfigError
+from ganlib.config import ConfigError, require
 from ganlib.datasets.table import Table
-from ganlib.metrics import classifier, statistics
+from ganlib.metrics import classifier, intra_class_distance, precision_recall_curve
 from ganlib.metrics.protocol import Evaluation
-from ganlib.metrics.statistics import Statistics
-from pipelines.measure import make_extractor, make_protocol, numbers, run, use_cores
+from pipelines.measure import CLUSTERINGS, enough_of_each, make_extractor, make_protocol, numbers, run, use_cores
 from pipelines.params import load
 from pipelines.prepare import TABLE
 
+CLASSIFIER = "classifier.safetensors"
 REFERENCE = Path("data/reference")
 
 
 def reference(evaluation: Evaluation, table: Path = TABLE, directory: Path = REFERENCE) -> dict[str, Any]:
     """Write `directory`, whole or not at all; gives what its reference.json holds."""
     test, train = Table.open(table, "test"), Table.open(table, "train")
-    network = make_extractor(evaluation)
-    protocol = make_protocol(evaluation, network, test)
-    real, _ = run(network, test.images[:protocol.real_images], evaluation, "real test images")
-    other, other_logits = run(network, train.images[:evaluation.images], evaluation, "real training images")
-    measured = Statistics.from_features(real)
-    floor = numbers(network, evaluation, (measured, real), (Statistics.from_features(other), other), other_logits)
-    result: dict[str, Any] = {"protocol": dataclasses.asdict(protocol), "floor": floor}
-
+    labelled = train.labels is not None and test.labels is not None
+    require(labelled or evaluation.extractor != "domain", "evaluation.extractor: domain is a classifier of the data, "
+            "which has no labels; choose efficientnet_lite0")
+    network = make_extractor(evaluation) if evaluation.extractor != "domain" else None  # refused before time is spent
+    if network:
+        make_protocol(evaluation, network, test)
     temporary = directory.with_name(f".{directory.name}.partial")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    statistics.save(temporary / "statistics.safetensors", measured, result["protocol"])
-    # Half precision is enough to find neighbours by, and the numbers are not computed from these.
-    save_file({"test": real, "train": other.half()}, temporary / "features.safetensors")
+    result: dict[str, Any] = {}
     if train.labels is not None and test.labels is not None:
         with tqdm(total=evaluation.classifier_images, desc="classifier", unit=" images", disable=None) as bar:
             counter = classifier.train(train.images, train.labels, train.classes, evaluation.classifier_images,
                                        evaluation.seed, bar.update)
-        classifier.save(temporary / "classifier.safetensors", counter)
+        classifier.save(temporary / CLASSIFIER, counter)
         right = classifier.predict(counter, test.images) == torch.from_numpy(np.array(test.labels))
         result["classifier_accuracy"] = float(right.double().mean())
-        result["class_shares"] = classifier.class_shares(counter, train.images[:evaluation.images])
+        result["class_shares"] = classifier.class_shares(counter, train.evenly(evaluation.images).images)
+
+    network = network or make_extractor(evaluation, temporary / CLASSIFIER)
+    protocol = make_protocol(evaluation, network, test)
+    result["protocol"] = dataclasses.asdict(protocol)
+    test, train = test.evenly(evaluation.images), train.evenly(evaluation.images)
+    real, _ = run(network, test.images, evaluation, "real test images")
+    other, logits = run(network, train.images, evaluation, "real training images")
+    measured = numbers(network, evaluation, real, other, logits, noise=False)
+    result["floor"] = {name: entry["value"] for name, entry in measured.items()}
+    if test.labels is not None and train.labels is not None and enough_of_each(test.labels, train.labels):
+        within, _ = intra_class_distance(real, test.labels, other, train.labels)
+        result["floor"][f"intra_class_{network.distance}"] = within
+
+    # Half precision is enough to find neighbours by; the numbers are computed from `test`, and not from `train`.
+    save_file({"test": real, "train": other.half()}, temporary / "features.safetensors")
+    precision, recall = precision_recall_curve(real, other, runs=CLUSTERINGS, seed=evaluation.seed)
+    save_file({"precision": torch.from_numpy(precision), "recall": torch.from_numpy(recall)},
+              temporary / "curve.safetensors")
     (temporary / "reference.json").write_text(json.dumps(result, indent=2) + "\n")
     shutil.rmtree(directory, ignore_errors=True)
     temporary.rename(directory)

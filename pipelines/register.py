@@ -11,7 +11,6 @@ import hashlib
 import json
 import math
 import shutil
-import subprocess
 import tempfile
 from importlib import metadata
 from pathlib import Path
@@ -27,20 +26,22 @@ from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
 
 import ganlib
 from ganlib.config import ConfigError
-from ganlib.metrics.comparison import Measured, improvement
+from ganlib.metrics.comparison import improvement
 from ganlib.metrics.protocol import ProtocolMismatch
 from ganlib.training import state
 from pipelines import tracking
+from pipelines.compare import of_tags
 from pipelines.params import Registry, load
+from pipelines.revision import git_revision
 
-MODEL, EVALUATION, REGISTRATION = Path("model"), Path("evaluation"), Path("registration.json")
+MODEL, EVALUATION, REPORT = Path("model"), Path("evaluation"), Path("report")
+REGISTRATION = Path("registration.json")
 ALIAS = "champion"
 WRAPPER = Path(__file__).with_name("pyfunc_model.py")
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "pillow", "safetensors", "torch")  # of sampling and of the wrapper
-CODE = ("ganlib", "pipelines", "conf", "params.yaml", "dvc.yaml")  # an edit of these makes a revision dirty
 
 
-def register(model: Path = MODEL, evaluation: Path = EVALUATION,
+def register(model: Path = MODEL, evaluation: Path = EVALUATION, report: Path = REPORT,
              standard_errors: float = Registry.standard_errors) -> dict[str, Any]:
     """Gives {"name", "version", "champion": whether this version is it now, "reason"}.
 
@@ -59,21 +60,20 @@ def register(model: Path = MODEL, evaluation: Path = EVALUATION,
     tags = {
         "identity": identity, "generator_sha256": weights, "data_sha256": protocol["data_sha256"],
         "git": git_revision(), "distance": distance, "protocol": json.dumps(protocol, sort_keys=True),
-        "standard_error": str(measured[distance].get("standard_error", 0.0)),
+        "standard_error": str(measured[distance].get("standard_error")),
         **{key: str(entry["value"]) for key, entry in numbers.items()},
     }  # fmt: skip
     mlflow.set_tracking_uri(tracking.store())
     client = MlflowClient()
     found = client.search_model_versions(f"name = '{name}' and tags.identity = '{identity}'")
-    version = str(found[0].version) if found else _create(client, name, model, evaluation, description, measured, tags)
+    version = str(found[0].version) if found else _create(client, name, model, description, tags)
+    _describe(client, name, version, tags, evaluation, report, measured, description["images_seen"])
     champion, reason = _crown(client, name, version, distance, tags, standard_errors)
     return {"name": name, "version": version, "champion": champion, "reason": reason}
 
 
-def _create(client: MlflowClient, name: str, model: Path, evaluation: Path, description: dict[str, Any],
-            measured: dict[str, Any], tags: dict[str, str]) -> str:
+def _create(client: MlflowClient, name: str, model: Path, description: dict[str, Any], tags: dict[str, str]) -> str:
     run = _run(client, name, description, tags["generator_sha256"])
-    _log_evaluation(client, run, evaluation, measured, description["images_seen"])
     folder = f"generator-{tags['identity'][:12]}"
     with tempfile.TemporaryDirectory() as scratch:
         files = Path(scratch) / "generator"
@@ -89,6 +89,19 @@ def _create(client: MlflowClient, name: str, model: Path, evaluation: Path, desc
         client.log_artifacts(run, f"{scratch}/pyfunc", folder)
     # With its tags in the one call that makes it: there is no moment at which a version is there and not yet described.
     return str(mlflow.register_model(f"runs:/{run}/{folder}", name, tags=tags).version)
+
+
+def _describe(client: MlflowClient, name: str, version: str, tags: dict[str, str], evaluation: Path, report: Path,
+              measured: dict[str, Any], images_seen: int) -> None:
+    """The numbers, pictures and pages of a version, also where an earlier call registered it with others."""
+    registered = client.get_model_version(name, version)
+    for key, value in tags.items():
+        if registered.tags.get(key) != value:
+            client.set_model_version_tag(name, version, key, value)
+    run = str(registered.run_id)
+    _log_evaluation(client, run, evaluation, measured, images_seen)
+    for page in sorted(report.glob("*.html")):
+        client.log_artifact(run, str(page), "report")
 
 
 def signature(shape: list[int]) -> ModelSignature:
@@ -132,7 +145,7 @@ def _crown(client: MlflowClient, name: str, version: str, key: str, tags: dict[s
     champion = client.get_registered_model(name).aliases.get(ALIAS)
     if champion is not None and str(champion) == version:
         return True, "it is the champion already"
-    new = _measured(f"version {version}", key, tags)
+    new = of_tags(f"version {version}", tags)
     if not math.isfinite(new.value):
         return False, f"its {key} is {new.value}"
     if champion is None:
@@ -140,34 +153,21 @@ def _crown(client: MlflowClient, name: str, version: str, key: str, tags: dict[s
         return True, f"it is the first with a {key}: {new.value:.4g}"
     their = client.get_model_version(name, champion).tags
     try:  # a champion of another protocol has no such number, but says by its protocol why
-        old = _measured(f"the champion, version {champion}", key, their)
+        old = of_tags(f"the champion, version {champion}", their)
         gain, noise = improvement(new, old)
     except ProtocolMismatch as error:
         return False, str(error)
     numbers = f"{key} {new.value:.4g} ± {new.standard_error:.2g} against {old.value:.4g} ± {old.standard_error:.2g}"
-    if gain > standard_errors * noise:
+    if not math.isfinite(noise) and standard_errors:
+        return False, (f"the noise of one is not known: {numbers}; evaluate it again, or set "
+                       "`registry.standard_errors` to 0 if any gain will do")
+    if gain > (standard_errors * noise if standard_errors else 0):
         client.set_registered_model_alias(name, ALIAS, version)
         return True, f"it is better than version {champion}: {numbers}"
     if gain > 0:
         return False, (f"it is better than version {champion}, but not by {standard_errors:g} standard errors "
                        f"({noise:.2g}): {numbers}; `registry.standard_errors` says how many it takes")
     return False, f"it is not better than version {champion}: {numbers}"
-
-
-def _measured(name: str, key: str, tags: dict[str, str]) -> Measured:
-    return Measured(name, float(tags.get(key, "nan")), float(tags.get("standard_error", 0.0)),
-                    json.loads(tags.get("protocol", "{}")))
-
-
-def git_revision() -> str:
-    """The commit, with "-dirty" behind it if code or configuration was edited since; "unknown" outside a checkout."""
-    def git(*words: str) -> str:
-        return subprocess.run(["git", *words], capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        return git("rev-parse", "HEAD") + ("-dirty" if git("status", "--porcelain", "--", *CODE) else "")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from ganlib.training import state
 from pipelines import tracking
 from pipelines.params import Params, load
 from pipelines.prepare import TABLE
+from pipelines.revision import git_revision
 from pipelines.worker import FAILURE, work
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -69,6 +70,7 @@ def train(params: Params) -> Path:
     (directory / FAILURE).unlink(missing_ok=True)
     job: dict[str, Any] = {
         "params": params.raw, "directory": str(directory), "table": str(TABLE.resolve()),
+        "git": git_revision(),
         "tracking": {
             "experiment": experiment, "run_name": name, "params": params.raw,
             "tags": {"dataset": manifest["name"], "data_sha256": manifest["sha256"]},

@@ -20,7 +20,7 @@ from ganlib.sampling.pictures import grid
 from ganlib.training.guard import NonFiniteLoss
 from ganlib.training.loop import train
 from ganlib.training.state import write_json
-from pipelines.params import Params, parse_params
+from pipelines.params import RUN, Params, parse_params
 from pipelines.tracking import Tracker
 
 FAILURE = "failure.txt"  # in the run's directory: why training cannot go on
@@ -28,7 +28,8 @@ MONITOR_RESIZE = 64  # px; a 1,000-image distance at this size takes seconds on 
 
 
 def work(job: dict[str, Any]) -> None:
-    """One worker's part of a run. `job`: the raw parameters, and absolute paths `directory` (the run's) and `table`."""
+    """One worker's part of a run. `job`: the raw parameters, absolute paths `directory` (the run's) and
+    `table`, what `tracking.Tracker` takes, and the revision of the code, `git`."""
     params, directory = parse_params(job["params"]), Path(job["directory"])
     torch.set_num_threads(params.cluster.cpus_per_worker)
     table, device = Table.open(job["table"], "train"), ray.train.torch.get_device()
@@ -36,7 +37,8 @@ def work(job: dict[str, Any]) -> None:
     recorder = None
     if ray.train.get_context().get_world_rank() == 0:
         test = Table.open(job["table"], "test")
-        recorder = Recorder(params, table, test, directory, Tracker(directory, **job["tracking"]), device)
+        recorder = Recorder(params, table, test, directory, Tracker(directory, **job["tracking"]), device,
+                            job["git"])
         if monitor:
             recorder.keep("monitor.json", dataclasses.asdict(monitor.protocol))
 
@@ -69,8 +71,8 @@ def make_monitor(params: Params, table: Table, directory: Path, device: torch.de
     if not (count := params.run.training.monitor_images):
         return None
     features = extractor("efficientnet_lite0", MONITOR_RESIZE, device=str(device))
-    return Monitor(features, table.images[:count], count, params.seed + 1, table.manifest["sha256"],
-                   directory / "monitor.safetensors")
+    return Monitor(features, table.evenly(count).images, count, params.seed + 1, table.manifest["sha256"],
+                   params.run.training.ema_half_life > 0, directory / "monitor.safetensors")
 
 
 class Recorder:
@@ -78,12 +80,13 @@ class Recorder:
     discriminator that tells the class."""
 
     def __init__(self, params: Params, table: Table, test: Table, directory: Path, tracker: Tracker,
-                 device: torch.device):
+                 device: torch.device, git: str):
         self.directory, self.seed, self.tracker, self.test, self.device = directory, params.seed, tracker, test, device
         self.description = {
             "networks": params.run.networks, "shape": table.shape, "classes": table.classes, "seed": params.seed,
             "dataset": table.manifest["name"], "data_sha256": table.manifest["sha256"], "run": str(directory),
             "images_seen": params.run.training.images, "ema": params.run.training.ema_half_life > 0,
+            "git": git, "params": {key: params.raw[key] for key in (*RUN, "dataset", "composed") if key in params.raw},
         }
 
     def keep(self, name: str, value: Any) -> None:

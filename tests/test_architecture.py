@@ -22,7 +22,7 @@ ALLOWED = {
     "training": {"objectives.augmented", "objectives.base"},
     "sampling": set(),
 }
-OUTSIDE = {"torch", "numpy", "pyarrow", "PIL", "safetensors"}
+OUTSIDE = {"torch", "numpy", "pyarrow", "PIL", "safetensors", "scipy"}
 
 
 def imports(path: Path) -> set[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mlflow import MlflowClient
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
@@ -61,9 +62,16 @@ def test_from_raw_images_to_a_champion(project: Path):
     metrics = json.loads((project / "evaluation/metrics.json").read_text())
     assert metrics["distance"] == "fd_efficientnet_lite0" and metrics["protocol"]["generated_images"] == 40
     assert 0 < metrics["fd_efficientnet_lite0"]["floor"] < metrics["fd_efficientnet_lite0"]["untrained"]
-    for name in ("samples", "progress", "interpolation", "neighbours"):
+    for name in ("samples", "progress", "interpolation", "truncation", "precision_recall", "neighbours"):
         assert Image.open(project / f"evaluation/{name}.png").size > (64, 64)
     assert "fd_efficientnet_lite0" in run(project, "dvc", "metrics", "show")
+    assert metrics["fd_efficientnet_lite0"]["standard_error"] > 0
+
+    # The pages of the run lie with it in MLflow, and the protocol of the distance during training.
+    version = MlflowClient(f"sqlite:///{project}/mlflow.db").get_model_version("ganlib-pictures", "1")
+    files = {path.relative_to(project / "mlartifacts" / version.run_id / "artifacts").as_posix()
+             for path in (project / "mlartifacts" / version.run_id).rglob("*") if path.is_file()}
+    assert {"report/report.html", "report/human_test.html", "monitor.json", "evaluation/truncation.png"} <= files
 
     # Nothing has changed, so nothing runs; and registering by hand registers nothing twice.
     assert would_run(project) == set()

@@ -54,7 +54,7 @@ def prepare(config: Config, directory: Path,
     Raises ConfigError that names the file for an image that cannot be read, or says why the folder is no data set.
     """
     root = Path(config.path).expanduser()
-    paths, ignored = _images(root)
+    paths, ignored = images_below(root)
     labels, classes = _labels(paths, root)
     channels = config.channels or _common_channels(paths)
     names = [path.relative_to(root).as_posix() for path in paths]
@@ -77,16 +77,17 @@ def prepare(config: Config, directory: Path,
                 details={"config": asdict(config), "ignored_files": ignored})
 
 
-def _images(root: Path) -> tuple[list[Path], int]:
-    """The image files below root in the order of their names, and how many other files there are."""
+def images_below(root: Path, where: str = "dataset.path") -> tuple[list[Path], int]:
+    """The image files below root in the order of their names, and how many other files there are. ConfigError, which
+    begins with `where`, if root is no folder or holds fewer than 2 images."""
     if not root.is_dir():
-        raise ConfigError(f"dataset.path: {root} is not a folder")
+        raise ConfigError(f"{where}: {root} is not a folder")
     files = [path for path in sorted(root.rglob("*")) if path.is_file()
              and not any(part.startswith(".") for part in path.relative_to(root).parts)]
     images = [path for path in files if path.suffix.lower() in SUFFIXES]
     if len(images) < 2:
-        raise ConfigError(f"dataset.path: {root} holds {len(images)} images of the types "
-                          f"{', '.join(sorted(SUFFIXES))}; at least 2 are needed, one for each of the two splits")
+        raise ConfigError(f"{where}: {root} holds {len(images)} images of the types "
+                          f"{', '.join(sorted(SUFFIXES))}; at least 2 are needed")
     return images, len(files) - len(images)
 
 
@@ -137,15 +138,24 @@ def _unreadable(path: Path, error: Exception) -> ConfigError:
     return ConfigError(f"{path}: cannot be read as an image ({error}); repair it or remove it from the folder")
 
 
+def read(path: Path, background: int = 255) -> np.ndarray:
+    """An image as it is: uint8 (1, H, W) if it is grey, else (3, H, W); `background` shows where it is transparent.
+
+    Raises ConfigError that names the file, if it cannot be read."""
+    try:
+        with Image.open(path) as file:
+            image = _opaque(file, background)
+            pixels = np.asarray(image if image.mode == "L" else image.convert("RGB"))
+            return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+    except Exception as error:  # a decoder that meets a damaged file can raise anything
+        raise _unreadable(path, error) from error
+
+
 def _read(path: Path, config: Config, channels: int) -> np.ndarray:
     """uint8 (channels, resolution, resolution)"""
     try:
         with Image.open(path) as file:
-            image = ImageOps.exif_transpose(_eight_bits(file))
-            if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-                behind = Image.new("RGBA", image.size, (config.background,) * 3 + (255,))
-                image = Image.alpha_composite(behind, image.convert("RGBA"))
-            image = image.convert("L" if channels == 1 else "RGB")
+            image = _opaque(file, config.background).convert("L" if channels == 1 else "RGB")
             size, bicubic = (config.resolution, config.resolution), Image.Resampling.BICUBIC
             if config.fit == "crop":
                 image = ImageOps.fit(image, size, bicubic)
@@ -154,6 +164,16 @@ def _read(path: Path, config: Config, channels: int) -> np.ndarray:
             return np.asarray(image).reshape(*size, channels).transpose(2, 0, 1)
     except Exception as error:  # a decoder that meets a damaged file can raise anything
         raise _unreadable(path, error) from error
+
+
+def _opaque(file: Image.Image, background: int) -> Image.Image:
+    """Upright, of 8 bits, L where it is grey, and without transparency."""
+    grey = file.mode in GREY_MODES or file.mode.startswith("I;")
+    image = ImageOps.exif_transpose(_eight_bits(file))
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        behind = Image.new("RGBA", image.size, (background,) * 3 + (255,))
+        image = Image.alpha_composite(behind, image.convert("RGBA"))
+    return image.convert("L") if grey else image
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

@@ -106,6 +106,12 @@ class Table:
         together = np.sort(np.concatenate(chosen))
         return Table(self.images[together], self.labels[together], self.classes, self.manifest)
 
+    def evenly(self, count: int) -> "Table":
+        """`count` images spread evenly over the table, which may be sorted by label; all of them if it has no more."""
+        chosen = np.arange(min(count, len(self))) * len(self) // min(count, len(self))
+        return Table(self.images[chosen], None if self.labels is None else self.labels[chosen], self.classes,
+                     self.manifest)
+
     def draw(self, seed: int, start: int, count: int, device: str | torch.device = "cpu"
              ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """`batch` of positions start … start + count of the endless shuffled sequence of this table (see `order`)."""

@@ -17,7 +17,7 @@ BATCH = 128
 
 
 class Classifier(nn.Module):
-    """Images as `_scale` gives them (N, C, h, w) → logits (N, classes): three convolutions, each halving the size."""
+    """Images as `scale` gives them (N, C, h, w) → logits (N, classes): three convolutions, each halving the size."""
 
     def __init__(self, channels: int, classes: Sequence[str]) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ def train(images: np.ndarray, labels: np.ndarray, classes: Sequence[str], images
         order = np.random.default_rng(seed)
         for _ in range(steps):
             chosen = order.integers(len(images), size=min(BATCH, len(images)))
-            logits = classifier(_scale(images[chosen]))
+            logits = classifier(scale(torch.from_numpy(images[chosen])))
             loss = F.cross_entropy(logits, torch.as_tensor(labels[chosen], dtype=torch.long))
             optimiser.zero_grad()
             loss.backward()
@@ -64,7 +64,7 @@ def train(images: np.ndarray, labels: np.ndarray, classes: Sequence[str], images
 def predict(classifier: Classifier, images: np.ndarray | Tensor) -> Tensor:
     """uint8 images (N, C, H, W) → the class of each, int64 (N,)."""
     with torch.inference_mode():
-        return torch.cat([classifier(_scale(np.asarray(images[start:start + BATCH]))).argmax(1)
+        return torch.cat([classifier(scale(torch.from_numpy(np.array(images[start:start + BATCH])))).argmax(1)
                           for start in range(0, len(images), BATCH)])
 
 
@@ -80,10 +80,12 @@ def shares_of(predicted: Tensor, classes: Sequence[str]) -> dict[str, float]:
 
 
 def save(path: Path, classifier: Classifier) -> None:
-    """Write `path` (safetensors, the class names in its metadata); all or nothing."""
+    """Write `path` (safetensors, the class names in its metadata); all or nothing. Equal weights make equal files."""
     temporary = path.with_name(path.name + ".tmp")
     tensors = {name: tensor.contiguous() for name, tensor in classifier.state_dict().items()}
-    save_file(tensors, temporary, {"channels": str(classifier.channels), "classes": json.dumps(classifier.classes)})
+    # One entry, since several would be written in any order, and the hash of the file stands in protocols.
+    about = json.dumps({"channels": classifier.channels, "classes": classifier.classes})
+    save_file(tensors, temporary, {"classifier": about})
     os.replace(temporary, path)
 
 
@@ -91,18 +93,19 @@ def load(path: Path) -> Classifier:
     """Read what `save` wrote, in eval mode. ValueError names a file that is not one."""
     try:
         with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            classifier = Classifier(int(metadata["channels"]), json.loads(metadata["classes"]))
+            classifier = Classifier(**json.loads((file.metadata() or {})["classifier"]))
             classifier.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-    except (SafetensorError, KeyError, RuntimeError) as error:
+    except FileNotFoundError:
+        raise ValueError(f"{path}: there is no classifier here; stage reference trains one on labelled data") from None
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{path} does not hold a classifier ({error}); delete it and train it again") from None
     classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return classifier.eval().requires_grad_(False)
 
 
-def _scale(images: np.ndarray) -> Tensor:
-    """uint8 → float32 in [-1, 1], channels_last, at most 32 px a side."""
-    x = torch.from_numpy(np.array(images)).float().div_(127.5).sub_(1)
-    if max(x.shape[2:]) > LARGEST:
-        x = F.interpolate(x, size=[min(size, LARGEST) for size in x.shape[2:]], mode="area")
+def scale(images: Tensor, largest: int = LARGEST) -> Tensor:
+    """0 … 255 (N, C, H, W) → float32 in [-1, 1], channels_last, averaged down to at most `largest` px a side."""
+    x = images.float().div(127.5).sub_(1)
+    if max(x.shape[2:]) > largest:
+        x = F.interpolate(x, size=[min(size, largest) for size in x.shape[2:]], mode="area")
     return x.contiguous(memory_format=torch.channels_last)

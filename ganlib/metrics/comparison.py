@@ -5,17 +5,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ganlib.metrics.protocol import Protocol, require_equal
+from ganlib.metrics.protocol import require_equal
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A distance with what it takes to compare it: `standard_error` (0 where it is not known) and protocol."""
+    """A distance with what it takes to compare it: standard error (NaN if not known), and the dict of its protocol."""
 
     name: str  # of what was measured, for messages
     value: float
     standard_error: float
-    protocol: Protocol | Mapping[str, Any]
+    protocol: Mapping[str, Any]
 
 
 def improvement(new: Measured, old: Measured) -> tuple[float, float]:

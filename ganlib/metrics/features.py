@@ -1,26 +1,30 @@
 """Images → features: the choice of the extractor, and the one way images pass through it."""
 
 import hashlib
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from types import ModuleType
+from typing import get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ganlib.config import require, suggest
-from ganlib.metrics import efficientnet_lite0, inception
+from ganlib.metrics.protocol import ExtractorName
 
-NAMES = ("efficientnet_lite0", "inception")
-DISTANCES = {"efficientnet_lite0": "fd_efficientnet_lite0", "inception": "fid"}  # only canonical Inception gives a FID
-SCORES = {"efficientnet_lite0": "is_efficientnet_lite0", "inception": "inception_score"}
+NAMES = get_args(ExtractorName)
 
 
 @dataclass(frozen=True)
 class Extractor:
-    """uint8 images (N, 1 or 3, H, W) → features (N, d) and logits (N, K), float32, on the extractor's device."""
+    """Images (N, 1 or 3, H, W) → features (N, d) and logits (N, K), float32, on the extractor's device.
+
+    Pixels are 0 … 255: uint8 as in files, or floats between them where quantisation would hide small differences, as
+    those of path lengths.
+    """
 
     name: str
     network: nn.Module
@@ -32,34 +36,38 @@ class Extractor:
     @property
     def distance(self) -> str:
         """What the Fréchet distance of these features is called."""
-        return DISTANCES[self.name]
+        return getattr(_module(self.name), "DISTANCE", f"fd_{self.name}")
 
     @property
     def score(self) -> str:
         """What the inception score of these logits is called."""
-        return SCORES[self.name]
+        return getattr(_module(self.name), "SCORE", f"is_{self.name}")
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        images = images.to(self.device)
-        if self.name == "inception":
-            return self.network(inception.prepare(images))
-        return self.network(efficientnet_lite0.prepare(images, self.resize))
+        return self.network(_module(self.name).prepare(images.to(self.device), self.resize))
 
 
-def extractor(name: Literal["efficientnet_lite0", "inception"] = "efficientnet_lite0", resize: int = 112,
-              path: str | Path | None = None, device: str = "cpu") -> Extractor:
-    """The extractor of this name. `resize`: the side in pixels that images are brought to (inception: always 299).
-    `path`: the weights; needed for inception, else those of the installed package. ConfigError if they are not it."""
+def _module(name: str) -> ModuleType:
+    """ganlib/metrics/<name>.py: `weights_file() → path`, `load(path) → network`, `prepare(images, resize) → its input`,
+    and RESIZE_METHOD; RESIZE where it takes one size only."""
+    return importlib.import_module(f"ganlib.metrics.{name}")
+
+
+def extractor(name: ExtractorName = "efficientnet_lite0", resize: int = 112, path: str | Path | None = None,
+              device: str = "cpu") -> Extractor:
+    """The extractor of this name, which is its file in ganlib/metrics.
+
+    resize: the side in pixels that images are brought to; inception takes 299 always, domain at most 32.
+    path: the weights. domain needs it; without it inception is fetched once, and the others are installed packages.
+    ConfigError or ValueError if there are no weights, or not the right ones.
+    """
     require(name in NAMES, f"extractor: there is no {name!r}{suggest(name, NAMES)}")
-    if name == "inception":
-        require(path is not None, f"inception_path: give the path of {inception.FILE} to use `extractor: inception`")
-        network: nn.Module = inception.load(Path(str(path)))
-        return Extractor(name, network.to(device), inception.SHA256, inception.RESIZE, "bilinear, TensorFlow 1", device)
-    file = Path(path) if path else efficientnet_lite0.weights_file()
-    network = efficientnet_lite0.load(file)
-    return Extractor(name, network.to(device), hashlib.sha256(file.read_bytes()).hexdigest(), resize,
-                     "bilinear, half-pixel centres", device)
+    module = _module(name)
+    file = Path(path) if path else module.weights_file()
+    network = module.load(file)
+    return Extractor(name, network.to(device), hashlib.sha256(file.read_bytes()).hexdigest(),
+                     getattr(module, "RESIZE", resize), module.RESIZE_METHOD, device)
 
 
 def extract(extractor: Extractor, images: np.ndarray | Tensor, batch_size: int = 16,

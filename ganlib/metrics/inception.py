@@ -1,12 +1,13 @@
 """The Inception network of the FID: TensorFlow's graph of 2015-12-05, in the file that pytorch-fid uses.
 
-The file is given by the user: `pt_inception-2015-12-05-6726825d.pth`, 95,628,359 bytes. It differs from torchvision's
-Inception-v3 in three places: average pooling does not count the padding, the last mixed block pools by maximum, and
-there are 1008 classes. Shapes, parameter count and the refusal of other files are tested; parity with the TensorFlow
-graph was not run, for want of the file.
+`pt_inception-2015-12-05-6726825d.pth`, 95,628,359 bytes, is given by the user, or fetched once into a cache directory.
+The network differs from torchvision's Inception-v3 in three places: average pooling does not count the padding, the
+last mixed block pools by maximum, and there are 1008 classes. On random weights it gives what torch-fidelity's does
+(tested); parity with the TensorFlow graph was not run, for want of the file.
 """
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,15 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ganlib.config import ConfigError
+from ganlib.metrics.download import download
 
+DISTANCE, SCORE = "fid", "inception_score"  # only canonical Inception gives these
 FEATURES = 2048
 RESIZE = 299
+RESIZE_METHOD = "bilinear, TensorFlow 1"
 FILE = "pt_inception-2015-12-05-6726825d.pth"
+URL = f"https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/{FILE}"
+SIZE = 95_628_359  # bytes
 SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 
 
@@ -185,6 +191,22 @@ class Inception(nn.Module):
         return self
 
 
+def weights_file(cache: Path | None = None, progress: Callable[[int], object] | None = None, url: str = URL) -> Path:
+    """The weights in the directory `cache` (~/.cache/ganlib), fetched from `url` if they are not there yet, as
+    `download.download` does it; `progress` is told the bytes of each piece, SIZE in all.
+
+    ConfigError, where they cannot be fetched, says what to fetch and where to put it.
+    """
+    path = (cache or Path.home() / ".cache/ganlib") / FILE
+    if not path.exists():
+        try:
+            download(url, path, SHA256, SIZE, progress)
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"inception_path: {error}. Or fetch {url} elsewhere, and put it at {path} or give its "
+                              "place as inception_path") from error
+    return path
+
+
 def load(path: Path) -> Inception:
     """The network in eval mode, channels_last, BatchNorm folded. ConfigError for any file but the canonical one."""
     if not path.is_file():
@@ -193,7 +215,8 @@ def load(path: Path) -> Inception:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != SHA256:
         raise ConfigError(f"inception_path: {path} ({path.stat().st_size:,} bytes, sha256 {found}) is not {FILE} "
-                          f"(95,628,359 bytes, sha256 {SHA256}); it may be cut, or another Inception: fetch it again")
+                          f"({SIZE:,} bytes, sha256 {SHA256}); it may be cut, or another Inception: "
+                          "delete it and fetch it again")
     network = Inception().eval()
     missing, unexpected = network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True), strict=False)
     if unexpected or any(not name.endswith("num_batches_tracked") for name in missing):  # a counter only training uses
@@ -201,20 +224,20 @@ def load(path: Path) -> Inception:
     return network.requires_grad_(False).fold().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def prepare(images: Tensor) -> Tensor:
-    """uint8 (N, 1 or 3, H, W) → float32 (N, 3, 299, 299), TensorFlow 1's bilinear resize, (x − 128) / 128."""
-    down, across = (_resize_matrix(size).to(images.device) for size in images.shape[2:])
+def prepare(images: Tensor, resize: int = RESIZE) -> Tensor:
+    """0 … 255 (N, 1 or 3, H, W) → float32 (N, 3, resize, resize), TensorFlow 1's bilinear resize, (x − 128) / 128."""
+    down, across = (_resize_matrix(size, resize).to(images.device) for size in images.shape[2:])
     x = (down @ images.float() @ across.T).sub_(128).div_(128)
     return x.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
 
 
-def _resize_matrix(size: int) -> Tensor:
-    """(299, size): output i is read at i·size/299 without the half-pixel shift, as TensorFlow 1 does."""
-    position = torch.arange(RESIZE) * (size / RESIZE)
+def _resize_matrix(size: int, resize: int) -> Tensor:
+    """(resize, size): output i is read at i·size/resize without the half-pixel shift, as TensorFlow 1 does."""
+    position = torch.arange(resize) * (size / resize)
     low = position.floor().long()
     part = (position - low).float()
-    rows = torch.arange(RESIZE)
-    matrix = torch.zeros(RESIZE, size)
+    rows = torch.arange(resize)
+    matrix = torch.zeros(resize, size)
     matrix[rows, low] = 1 - part
     matrix[rows, (low + 1).clamp(max=size - 1)] += part
     return matrix

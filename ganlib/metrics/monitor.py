@@ -28,11 +28,11 @@ class Monitor:
     takes them from there if the protocol is the same.
 
     The number is for following a run, and for comparing runs of the same `protocol`: few images bias it upward, so it
-    is not the distance of an evaluation. `seed` and `data_sha256` are noted in the protocol.
+    is not the distance of an evaluation. `seed`, `data_sha256` and `ema` are noted in the protocol.
     """
 
     def __init__(self, extractor: Extractor, real_images: np.ndarray | Tensor, generated: int, seed: int,
-                 data_sha256: str, cache: Path | None = None) -> None:
+                 data_sha256: str, ema: bool = True, cache: Path | None = None) -> None:
         require(min(len(real_images), generated) >= collectives.workers(), "training.monitor_images: each worker needs "
                 f"at least one image; write {collectives.workers()} or more, or 0 to switch the distance off")
         self.extractor = extractor
@@ -40,7 +40,7 @@ class Monitor:
         self.protocol = Protocol(
             distance=self.name, extractor=extractor.name, weights_sha256=extractor.weights_sha256,
             resize=extractor.resize, resize_method=extractor.resize_method, real_split="train",
-            real_images=len(real_images), generated_images=generated, quantisation="uint8", ema=True, truncation=1.0,
+            real_images=len(real_images), generated_images=generated, quantisation="uint8", ema=ema, truncation=1.0,
             seed=seed, data_sha256=data_sha256,
         )  # fmt: skip
         self.real = self._statistics(np.asarray(real_images), cache)

@@ -7,20 +7,23 @@ from typing import Any, Literal
 
 from ganlib.config import ConfigError, require
 
+ExtractorName = Literal["domain", "efficientnet_lite0", "inception", "squeezenet"]  # files of ganlib/metrics
+
 
 @dataclass(frozen=True)
 class Evaluation:
     """The `evaluation` section.
 
-    extractor: efficientnet_lite0 (embedded), or inception with `inception_path`, the canonical file; see `features.py`.
-    resize: side in pixels that images are brought to for efficientnet_lite0; inception always takes 299.
+    extractor: efficientnet_lite0, squeezenet (light), domain (the classifier that counts the classes), or inception,
+    whose weights are at `inception_path`, or are fetched once.
+    resize: side in pixels that images are brought to; inception takes 299 always, domain at most 32.
     images: real images of the test split, and as many generated ones.
     neighbours: k of precision and recall. splits: parts of the inception score.
     seed: of the generated images and of the classifier. truncation: of the latents, 1 = none.
     classifier_images: labelled training images shown to the classifier that counts the classes.
     """
 
-    extractor: Literal["efficientnet_lite0", "inception"] = "efficientnet_lite0"
+    extractor: ExtractorName = "efficientnet_lite0"
     inception_path: str | None = None
     resize: int = 112
     images: int = 5000
@@ -40,8 +43,6 @@ class Evaluation:
         require(0 < self.truncation <= 1, f"truncation: above 0 and at most 1 (1 = none), got {self.truncation}")
         require(self.batch_size >= 1, f"batch_size: at least 1, got {self.batch_size}")
         require(self.classifier_images >= 1, f"classifier_images: at least 1, got {self.classifier_images}")
-        require(self.extractor != "inception" or self.inception_path is not None,
-                "inception_path: `extractor: inception` needs the path of pt_inception-2015-12-05-6726825d.pth")
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -27,7 +28,11 @@ def save(directory: Path, generator: nn.Module, description: Description) -> Non
 def load(directory: Path) -> tuple[nn.Module, Description]:
     """The generator in eval mode, on the CPU, and its description."""
     generator, description = untrained(directory)
-    generator.load_state_dict(load_file(Path(directory) / "generator.safetensors"))
+    path = Path(directory) / "generator.safetensors"
+    try:
+        generator.load_state_dict(load_file(path))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise ConfigError(f"{path} does not hold the weights of this generator ({error}); train it again") from None
     return generator, description
 
 
@@ -46,7 +51,8 @@ def untrained(directory: Path) -> tuple[nn.Module, Description]:
 
 def latents(generator: Any, count: int, seed: int) -> Tensor:
     """Standard normal (count, latent): a pure function of the seed, and a prefix of what a larger count gives."""
-    return torch.randn(count, generator.latent, generator=torch.Generator().manual_seed(seed))
+    whole = -(-count // 16) * 16  # torch draws 16 normal numbers at a time, and those of a part in another way
+    return torch.randn(whole, generator.latent, generator=torch.Generator().manual_seed(seed))[:count]
 
 
 def in_turn(generator: Any, count: int) -> Tensor | None:

@@ -113,6 +113,28 @@ def test_how_far_beyond_the_noise_is_a_choice(place):
     assert register.register(standard_errors=1)["champion"] and champion() == "2"
 
 
+@pytest.mark.parametrize("unknown", [None, float("nan")])
+def test_where_the_noise_is_not_known_nothing_moves_unless_any_gain_will_do(place, unknown):
+    register.register()
+    train(1)
+    evaluate(50.0, standard_error=unknown)
+    result = register.register()
+    assert not result["champion"] and "the noise of one is not known" in result["reason"]
+    assert register.register(standard_errors=0)["champion"]
+
+
+def test_an_evaluation_that_was_made_again_replaces_the_numbers_and_the_pages(place):
+    register.register()
+    (place / "report").mkdir()
+    (place / "report" / "report.html").write_text("new")
+    evaluate(80.0)
+    assert register.register()["version"] == "1"
+    version = MlflowClient().get_model_version("ganlib-toy", "1")
+    assert version.tags[KEY] == "80.0"
+    assert MlflowClient().get_run(version.run_id).data.metrics[f"evaluation/{KEY}"] == 80.0
+    assert (place / "mlartifacts" / version.run_id / "artifacts" / "report" / "report.html").read_text() == "new"
+
+
 def test_other_data_never_takes_the_champion_over(place):
     register.register()
     evaluate(50.0, data_sha256="d2")

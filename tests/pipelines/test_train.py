@@ -24,6 +24,7 @@ PARAMS = {
     "objective": {"name": "two_player", "penalties": {"r1": {"weight": 1, "every": 4}}},
     "training": {"images": 6400, "batch_size": 32, "log_every": 320, "checkpoint_every": 640, "monitor_images": 0},
     "evaluation": {},
+    "registry": {},
     "cluster": {"workers": 2},
     "seed": 0,
 }

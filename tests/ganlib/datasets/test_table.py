@@ -210,3 +210,12 @@ def test_few_are_the_first_of_each_class():
         table.few(4)
     with pytest.raises(ConfigError, match="this data has none"):
         Table.from_arrays(np.zeros((3, 1, 1, 1), np.uint8)).few(1)
+
+
+def test_evenly_takes_of_every_class_where_the_table_is_sorted_by_label():
+    labels = np.repeat([0, 1, 2], [50, 30, 20])
+    sorted_table = Table.from_arrays(np.arange(100, dtype=np.uint8).reshape(100, 1, 1, 1), labels)
+    some = sorted_table.evenly(10)
+    assert some.images.flatten().tolist() == [0, 10, 20, 30, 40, 50, 60, 70, 80, 90]
+    assert np.bincount(some.labels).tolist() == [5, 3, 2]
+    assert len(sorted_table.evenly(1000)) == 100

@@ -54,5 +54,5 @@ def test_back_from_the_disk(trained: classifier.Classifier, tmp_path: Path) -> N
 
 def test_large_images_are_brought_down() -> None:
     images, labels = bars(20, 0, size=80)
-    assert classifier._scale(images).shape == (20, 1, 32, 32)
+    assert classifier.scale(torch.from_numpy(images)).shape == (20, 1, 32, 32)
     assert len(classifier.class_shares(classifier.train(images, labels, CLASSES, 200), images)) == 3

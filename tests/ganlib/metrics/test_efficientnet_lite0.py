@@ -46,19 +46,21 @@ def test_shapes_and_batch_independence(pixels: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (3, 2), (5, 1), (5, 2), (1, 1)])
-@pytest.mark.parametrize("size", [7, 8])
-def test_same_padding_is_tensorflows(kernel: int, stride: int, size: int) -> None:
+@pytest.mark.parametrize(("height", "width"), [(7, 7), (8, 8), (7, 8), (10, 9)])
+def test_same_padding_is_tensorflows(kernel: int, stride: int, height: int, width: int) -> None:
     convolution = SameConv2d(1, 1, kernel, stride)
-    x = torch.randn(1, 1, size, size)
-    outputs = -(-size // stride)
-    total = max((outputs - 1) * stride + kernel - size, 0)
-    before = total // 2  # the odd one at the end
-    wide = torch.zeros(size + 2 * kernel, size + 2 * kernel)
-    wide[kernel:kernel + size, kernel:kernel + size] = x[0, 0]
+    x = torch.randn(1, 1, height, width)
+    wide = torch.zeros(height + 2 * kernel, width + 2 * kernel)
+    wide[kernel:kernel + height, kernel:kernel + width] = x[0, 0]
+
+    def starts(size: int) -> list[int]:
+        outputs = -(-size // stride)
+        total = max((outputs - 1) * stride + kernel - size, 0)
+        return [kernel - total // 2 + stride * i for i in range(outputs)]  # the odd one at the end
+
     weight = convolution.weight[0, 0]
-    starts = [kernel - before + stride * i for i in range(outputs)]
-    expected = torch.stack([torch.stack([(wide[i:i + kernel, j:j + kernel] * weight).sum() for j in starts])
-                            for i in starts])
+    expected = torch.stack([torch.stack([(wide[i:i + kernel, j:j + kernel] * weight).sum() for j in starts(width)])
+                            for i in starts(height)])
     torch.testing.assert_close(convolution(x)[0, 0], expected, rtol=1e-5, atol=1e-6)
 
 

@@ -1,6 +1,7 @@
 """Extraction: any batch size, arrays and tensors, grey and colour give the same features; wrong input is refused."""
 
 import hashlib
+import importlib
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ import torch
 
 from ganlib.config import ConfigError
 from ganlib.metrics import efficientnet_lite0
-from ganlib.metrics.features import Extractor, extract, extractor
+from ganlib.metrics.features import NAMES, Extractor, extract, extractor
+from ganlib.metrics.protocol import ExtractorName
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (7, 1, 8, 8), np.uint8)
 
@@ -52,6 +54,26 @@ def test_an_unknown_name_gets_the_nearest() -> None:
         extractor("inceptoin")  # type: ignore[arg-type]
 
 
-def test_inception_without_a_path_says_which_file() -> None:
-    with pytest.raises(ConfigError, match="inception_path: give the path of pt_inception-2015-12-05"):
-        extractor("inception")
+@pytest.mark.parametrize("name", NAMES)
+def test_every_extractor_is_a_module_of_its_name(name: ExtractorName) -> None:
+    module = importlib.import_module(f"ganlib.metrics.{name}")
+    assert all(callable(getattr(module, part)) for part in ("weights_file", "load", "prepare"))
+    found = Extractor(name, torch.nn.Identity(), "", 32, module.RESIZE_METHOD, "cpu")
+    named = (found.distance, found.score)
+    assert named == (("fid", "inception_score") if name == "inception" else (f"fd_{name}", f"is_{name}"))
+
+
+def test_unquantised_images_are_taken_and_left_as_they_are(lite0: Extractor) -> None:
+    images = torch.from_numpy(IMAGES).float()
+    torch.testing.assert_close(lite0(images)[0], extract(lite0, IMAGES)[0], rtol=1e-4, atol=1e-4)
+    between = (images + 0.25).clamp(max=255)
+    assert not torch.equal(lite0(between)[0], lite0(images)[0])
+    assert torch.equal(images, torch.from_numpy(IMAGES).float())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_preparing_does_not_change_the_images(name: ExtractorName) -> None:
+    images = torch.rand(2, 1, 32, 32) * 255
+    before = images.clone()
+    importlib.import_module(f"ganlib.metrics.{name}").prepare(images, 32)  # nothing to resize
+    assert torch.equal(images, before)

@@ -66,8 +66,9 @@ def test_resize_is_tensorflows_without_the_half_pixel_shift() -> None:
 def test_any_other_file_is_refused_by_its_hash(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / inception.FILE
     path.write_bytes(content)
-    with pytest.raises(ConfigError, match=rf"{len(content):,} bytes.*95,628,359 bytes"):
+    with pytest.raises(ConfigError, match=rf"{len(content):,} bytes.*95,628,359 bytes.*delete it and fetch it again"):
         extractor("inception", path=path)
+    assert inception.weights_file(tmp_path) == path  # until it is deleted, nothing is fetched
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

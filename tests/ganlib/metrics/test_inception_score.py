@@ -21,8 +21,19 @@ def test_the_same_prediction_for_all_gives_one(splits: int) -> None:
 def test_it_is_the_mean_of_the_definition_over_the_parts() -> None:
     logits = np.random.default_rng(0).normal(0, 3, (43, 5))
     p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    scores = [np.exp(np.mean((part * np.log(part / part.mean(0))).sum(1))) for part in np.array_split(p, 4)]
+    parts = p[:10], p[10:21], p[21:32], p[32:]
+    scores = [np.exp(np.mean((part * np.log(part / part.mean(0))).sum(1))) for part in parts]
     assert inception_score(logits, 4) == pytest.approx((np.mean(scores), np.std(scores)))
+
+
+@pytest.mark.parametrize("scale", [1e3, 1e8, 9e14])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_certainty_beyond_what_a_probability_can_tell_is_certainty(scale: float, dtype: type) -> None:
+    """Where p log p is 0 · −∞ in floating point: three images, two of one class."""
+    logits = np.array([[1, -1, 0], [1, -1, 0], [-1, 0, 1]])
+    expected = np.exp(2 / 3 * np.log(3 / 2) + 1 / 3 * np.log(3))
+    scaled = (min(scale, 6e4) if dtype == np.float16 else scale) * logits
+    assert inception_score(scaled.astype(dtype), 1)[0] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("splits", [0, 11])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ganlib.metrics import kernel
-from ganlib.metrics.kernel import kernel_distance
+from ganlib.metrics.kernel import kernel_distance, kernel_distance_subsets
 
 
 def by_definition(x: np.ndarray, y: np.ndarray) -> float:
@@ -42,6 +42,30 @@ def test_it_grows_with_the_shift() -> None:
     assert distances == sorted(distances)
 
 
+def test_the_subsets_are_those_that_are_drawn() -> None:
+    rng = np.random.default_rng(0)
+    real, fake = rng.normal(size=(30, 5)), rng.normal(0.3, size=(20, 5))
+    draws, values = np.random.RandomState(7), []
+    for _ in range(3):
+        x, y = (z[draws.choice(len(z), 12, replace=False)] for z in (real, fake))
+        values.append(by_definition(x, y))
+    expected = (np.mean(values), np.std(values))
+    assert kernel_distance_subsets(real, fake, 3, 12, seed=7) == pytest.approx(expected, rel=1e-9)
+
+
+def test_subsets_larger_than_the_sets_are_refused() -> None:
+    with pytest.raises(ValueError, match="smaller subset_size"):
+        kernel_distance_subsets(np.zeros((1000, 3)), np.zeros((999, 3)))
+
+
+def test_what_overflows_is_refused_and_float64_does_not() -> None:
+    x, y = np.random.default_rng(0).normal(size=(2, 20, 5)) * 1e8
+    assert kernel_distance(x, y) == pytest.approx(by_definition(x, y), rel=1e-9)
+    for function in (kernel_distance, lambda a, b: kernel_distance_subsets(a, b, 3, 10)):
+        with pytest.raises(ValueError, match=r"overflows in float32.* float64"):
+            function(x.astype(np.float32), y.astype(np.float32))
+
+
 def test_a_single_image_is_refused() -> None:
-    with pytest.raises(ValueError, match="n, m ≥ 2"):
+    with pytest.raises(ValueError, match="N ≥ 2"):
         kernel_distance(np.zeros((1, 3)), np.zeros((5, 3)))

@@ -18,7 +18,6 @@ PROTOCOL = Protocol(
 
 @pytest.mark.parametrize(("values", "message"), [
     ({"extractor": "inception_v3"}, r"evaluation\.extractor: 'inception_v3' is not a choice; did you mean 'inception'"),
-    ({"extractor": "inception"}, r"evaluation\.inception_path"),
     ({"resize": 8}, r"evaluation\.resize: at least 32"),
     ({"images": 3}, r"evaluation\.neighbours: between 1 and images - 1 = 2"),
     ({"neighbours": 0}, r"evaluation\.neighbours"),

@@ -1,11 +1,13 @@
-"""Grids put each image where they say; the spherical path keeps the norm."""
+"""Grids put each image where they say, captions stand beside pictures, animations hold their frames."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from ganlib.sampling.pictures import captioned, grid, interpolate
+from ganlib.sampling.pictures import animation, captioned, grid, thumbnails
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -30,28 +32,34 @@ def test_what_is_no_batch_of_images_is_refused(wrong: torch.Tensor) -> None:
 
 
 def test_captions_stand_beside_their_pictures() -> None:
-    black = Image.new("L", (30, 20))
-    page = captioned([("first", black), ("second one", black)], "a title that is wider than the pictures beside it")
-    ink = np.asarray(page).min(2) < 128
-    assert page.mode == "RGB" and ink[:, -1].sum() == 0
-    blocks = [top for top in range(page.height - 20) if ink[top:top + 20].sum(1).min() >= 30]
-    assert len(blocks) == 2
+    red = Image.new("RGB", (30, 20), (200, 0, 0))
+    rows = [("first", red), ("the second\nwith a caption\nthat is higher\nthan it", red)]
+    page = captioned(rows, "a title that is wider than the pictures beside it,\nand has a second line")
+    pixels = np.asarray(page)
+    ink = pixels.max(2) < 128
+    assert page.mode == "RGB" and not ink[:, -1].any() and not ink[-1].any()  # nothing is cut
+    down, across = np.nonzero((pixels == (200, 0, 0)).all(2))
+    assert len(down) == 2 * 30 * 20 and across.max() - across.min() == 29
+    assert not ink[:, across.min():][down.min():].any()  # captions are left of them
+    assert captioned([("grey", red.convert("L"))]).mode == "L"
 
 
-def test_the_spherical_path_keeps_norm_and_angle() -> None:
-    a, b = torch.eye(8)[0] * 3, torch.eye(8)[1] * 3
-    path = interpolate(a, b, 7)
-    torch.testing.assert_close(path[0], a)
-    torch.testing.assert_close(path[-1], b)
-    torch.testing.assert_close(path.norm(dim=1), torch.full((7,), 3.0))
-    steps = torch.nn.functional.cosine_similarity(path[1:], path[:-1]).arccos()
-    torch.testing.assert_close(steps, torch.full((6,), torch.pi / 12), rtol=1e-3, atol=0)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_large_images_are_averaged_down_and_small_ones_left(channels: int) -> None:
+    image = torch.arange(4, dtype=torch.uint8).reshape(1, 1, 2, 2).mul(20).expand(2, channels, 2, 2)
+    large = image.repeat_interleave(64, 2).repeat_interleave(32, 3)  # 128 high, 64 wide
+    small = thumbnails(large, side=4)
+    assert small.shape == (2, channels, 4, 2) and small.dtype == torch.uint8
+    torch.testing.assert_close(small[:, :, ::2], image)
+    assert torch.equal(thumbnails(image.numpy(), side=4), image)
 
 
-def test_batches_of_pairs_and_parallel_latents() -> None:
-    a, b = torch.randn(3, 16), torch.randn(3, 16)
-    b[1] = a[1]  # no angle: 0/0 if it were not looked after
-    path = interpolate(a, b, 5)
-    assert path.shape == (3, 5, 16)
-    torch.testing.assert_close(path[0], interpolate(a[0], b[0], 5))
-    torch.testing.assert_close(path[1], a[1].expand(5, 16))
+def test_an_animation_saved_holds_every_frame(tmp_path: Path) -> None:
+    shades = [10, 100, 200]
+    animation([Image.new("L", (8, 6), shade) for shade in shades], 0.5).save(tmp_path / "a.png", save_all=True)
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.n_frames == 3 and picture.info["loop"] == 0
+        for frame, (shade, seconds) in enumerate(zip(shades, (0.5, 0.5, 1.5), strict=True)):
+            picture.seek(frame)
+            assert picture.convert("L").getextrema() == (shade, shade)
+            assert picture.info["duration"] == 1000 * seconds
