@@ -22,7 +22,8 @@ slow: setup
 # Debian's Chromium, where there is no browser yet: the tests of the pages are skipped without one.
 chromium:
 	command -v chromium || command -v chromium-browser || command -v google-chrome || \
-	  { test $$(id -u) = 0 || sudo=sudo; $$sudo apt-get update && $$sudo apt-get install --yes chromium; }
+	  { test $$(id -u) = 0 || sudo=sudo; $$sudo apt-get update && \
+    $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install --yes chromium; }
 
 lint: setup
 	ruff check .
