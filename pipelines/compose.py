@@ -9,7 +9,6 @@
 """
 
 import argparse
-import os
 import shlex
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ganlib.config import ConfigError
+from ganlib.training.state import write_text
 from pipelines.params import PARAMS, parse_params
 
 CONF = Path("conf")
@@ -41,10 +41,7 @@ def composition(choices: list[str]) -> dict[str, Any]:
 
 def write(choices: list[str], path: Path = PARAMS) -> None:
     """Compose, check, and replace `path`."""
-    text = HEADER + yaml.safe_dump(composition(choices), sort_keys=False, allow_unicode=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text)
-    os.replace(temporary, path)
+    write_text(path, HEADER + yaml.safe_dump(composition(choices), sort_keys=False, allow_unicode=True))
 
 
 def check(path: Path = PARAMS) -> None:

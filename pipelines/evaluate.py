@@ -23,7 +23,6 @@ Where the generator is told a label, metrics.json also has the share of images i
 import argparse
 import dataclasses
 import json
-import os
 import shutil
 import sys
 import time
@@ -53,6 +52,7 @@ from ganlib.metrics import (
 from ganlib.metrics.features import Extractor
 from ganlib.metrics.protocol import Evaluation, ProtocolMismatch, require_equal
 from ganlib.sampling import generator as generators
+from ganlib.training.state import write_text
 from pipelines import illustrations
 from pipelines.evaluate_folders import evaluate_folders
 from pipelines.measure import CLUSTERINGS, enough_of_each, make_extractor, make_protocol, numbers, run, use_cores
@@ -119,7 +119,7 @@ def evaluate(evaluation: Evaluation, model: Path = MODEL, reference: Path = REFE
     _write_numbers(directory / "numbers", {**metrics, **by_class})
     result = {"distance": network.distance, **metrics, **({"class_shares": shares} if shares else {}),
               "protocol": {**protocol, "ema": description["ema"]}}
-    write(directory / "metrics.json", json.dumps(result, indent=2))
+    write_text(directory / "metrics.json", json.dumps(result, indent=2) + "\n")
     return result
 
 
@@ -169,8 +169,8 @@ def path_length(generator: Any, network: Extractor, evaluation: Evaluation) -> t
     device = next(generator.parameters()).device
 
     def decode(z: Tensor, label: Tensor | None = None) -> Tensor:
-        # 0 … 255, but not rounded: a step along a path is less than a level of grey
-        return generator(z.to(device), None if label is None else label.to(device)).float().add(1).mul(127.5)
+        # not rounded: a step along a path is less than a level of grey
+        return generators.to_pixels(generator(z.to(device), None if label is None else label.to(device)))
 
     a, b = (evaluation.truncation * generators.latents(generator, 2 * PATHS, evaluation.seed)).split(PATHS)
     return perceptual_path_length(decode, lambda pixels: network(pixels)[0], a, b, slerp,
@@ -250,7 +250,7 @@ def main() -> None:
             if out is None:
                 print(text)
             else:
-                write(out, text)
+                write_text(out, text + "\n")
     except ValueError as error:
         raise SystemExit(f"evaluate: {error}") from None
 
@@ -263,14 +263,6 @@ def stage(start: float) -> None:
     print(f"{protocol['generated_images']:,} generated against {protocol['real_images']:,} real test images, "
           f"{protocol['extractor']} at {protocol['resize']} px; floor: real training images instead; ±: standard error")
     print(f"→ {EVALUATION}/metrics.json and pictures in {time.monotonic() - start:.0f} s")
-
-
-def write(path: Path, text: str) -> None:
-    """Whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}")
-    temporary.write_text(text + "\n")
-    os.replace(temporary, path)
 
 
 if __name__ == "__main__":

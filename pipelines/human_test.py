@@ -17,9 +17,10 @@ from ganlib.config import ConfigError, require
 from ganlib.datasets.table import Table
 from ganlib.sampling import generator as generators
 from ganlib.sampling.pictures import grid
+from ganlib.training.state import write_text
 from pipelines.prepare import TABLE
 from pipelines.register import MODEL
-from pipelines.report import encoded, picture_source, read_model, render, write_page
+from pipelines.report import encoded, picture_source, read_model, render
 
 PAGE = Path("report/human_test.html")
 PIXELS = 4_000_000  # of all rounds together, at most, unless one round has more
@@ -58,8 +59,9 @@ def human_test(model: Path = MODEL, table: Path = TABLE, out: Path = PAGE, image
     facts = {"images": images, "rounds": rounds, "columns": columns, "width": width, "height": height,
              "kinds": np.packbits(kinds.astype(bool)).tobytes().hex()}
     sheet = picture_source(encoded(grid(mixed, columns), "png"))
-    return write_page(out, render("human_test.html", dataset=description.dataset, facts=facts, sheet=sheet,
-                                  small=max(height, width) < 100))
+    write_text(out, render("human_test.html", dataset=description.dataset, facts=facts, sheet=sheet,
+                           small=max(height, width) < 100))
+    return out
 
 
 def main() -> None:

@@ -68,7 +68,7 @@ def register(model: Path = MODEL, evaluation: Path = EVALUATION, report: Path = 
     found = client.search_model_versions(f"name = '{name}' and tags.identity = '{identity}'")
     version = str(found[0].version) if found else _create(client, name, model, description, tags)
     _describe(client, name, version, tags, evaluation, report, measured, description["images_seen"])
-    champion, reason = _crown(client, name, version, distance, tags, standard_errors)
+    champion, reason = _crown(client, name, version, tags, standard_errors)
     return {"name": name, "version": version, "champion": champion, "reason": reason}
 
 
@@ -139,9 +139,10 @@ def _log_evaluation(client: MlflowClient, run: str, evaluation: Path, measured: 
         client.log_artifact(run, str(file), "evaluation")
 
 
-def _crown(client: MlflowClient, name: str, version: str, key: str, tags: dict[str, str],
+def _crown(client: MlflowClient, name: str, version: str, tags: dict[str, str],
            standard_errors: float) -> tuple[bool, str]:
     """Move the alias if the version deserves it: (whether it has it now, why)."""
+    key = tags["distance"]
     champion = client.get_registered_model(name).aliases.get(ALIAS)
     if champion is not None and str(champion) == version:
         return True, "it is the champion already"
@@ -158,10 +159,11 @@ def _crown(client: MlflowClient, name: str, version: str, key: str, tags: dict[s
     except ProtocolMismatch as error:
         return False, str(error)
     numbers = f"{key} {new.value:.4g} ± {new.standard_error:.2g} against {old.value:.4g} ± {old.standard_error:.2g}"
-    if not math.isfinite(noise) and standard_errors:
+    needed = standard_errors * noise if standard_errors else 0.0  # at 0 the noise need not be known
+    if not math.isfinite(needed):
         return False, (f"the noise of one is not known: {numbers}; evaluate it again, or set "
                        "`registry.standard_errors` to 0 if any gain will do")
-    if gain > (standard_errors * noise if standard_errors else 0):
+    if gain > needed:
         client.set_registered_model_alias(name, ALIAS, version)
         return True, f"it is better than version {champion}: {numbers}"
     if gain > 0:

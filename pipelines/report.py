@@ -12,7 +12,6 @@ import csv
 import io
 import json
 import math
-import os
 import reprlib
 import shlex
 from collections.abc import Callable, Iterator, Mapping
@@ -28,6 +27,7 @@ from PIL import Image
 from safetensors import SafetensorError, safe_open
 
 from ganlib.config import ConfigError, parse, require
+from ganlib.training.state import write_text
 from pipelines.curves import over_images_seen
 from pipelines.params import PARAMS
 from pipelines.register import EVALUATION, MODEL
@@ -173,7 +173,8 @@ def report(model: Path = MODEL, evaluation: Path = EVALUATION, params: Path = PA
         trained_at=description.git, written_at=git_revision(), commands=_commands(parameters),
         parameters=flatten(parameters).items(),
     )  # fmt: skip
-    return write_page(out, page)
+    write_text(out, page)
+    return out
 
 
 def read_model(model: Path) -> tuple[Description, int]:
@@ -213,15 +214,6 @@ def render(template: str, **values: Any) -> str:
     pages = Environment(loader=FileSystemLoader(Path(__file__).parent / "pages"), autoescape=True,
                         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return pages.get_template(template).render(values)
-
-
-def write_page(out: Path, page: str) -> Path:
-    """Write a page, whole or not at all, and the directory that it lies in; gives `out`."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}")
-    temporary.write_text(page)
-    os.replace(temporary, out)
-    return out
 
 
 def table(measured: Mapping[str, Any]) -> tuple[list[str], list[dict[str, Any]]]:

@@ -100,7 +100,12 @@ def excerpt(generator: nn.Module, start: int, count: int, seed: int) -> Tensor:
 
 def to_uint8(images: Tensor) -> Tensor:
     """[−1, 1] → 0…255, rounded."""
-    return images.float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+    return to_pixels(images).round().clamp(0, 255).to(torch.uint8)
+
+
+def to_pixels(images: Tensor) -> Tensor:
+    """[−1, 1] → float 0…255."""
+    return images.float().add(1).mul(127.5)
 
 
 def _replace(path: Path, write: Any) -> None:
