@@ -105,7 +105,7 @@ def measure(case: str, share: bool, precision: str, rounds: int) -> dict[str, fl
     """Medians over the rounds: the ratio plain / ours, plain / plain, and our images per second."""
     side, networks, objective, batches, _, _ = CASES[case]
     data = torch.randint(0, 256, (4 * BATCH, 1, side, side), dtype=torch.uint8)
-    run = Run(networks, objective, Training(
+    run = Run(networks, objective, training=Training(
         images=(rounds + 2) * batches * BATCH, batch_size=BATCH, precision=precision, share_fakes=share,
         log_every=batches * BATCH, checkpoint_every=10**12,
     ))  # fmt: skip
@@ -150,7 +150,7 @@ class Flops(TorchDispatchMode):
 def step_flops(case: str, share: bool) -> float:
     """Multiply-adds ×2 of our loop per real image, counted by torch over whole batches."""
     side, networks, objective, batches, _, _ = CASES[case]
-    run = Run(networks, objective, Training(images=batches * BATCH, batch_size=BATCH, share_fakes=share))
+    run = Run(networks, objective, training=Training(images=batches * BATCH, batch_size=BATCH, share_fakes=share))
     data = torch.randint(0, 256, (2 * BATCH, 1, side, side), dtype=torch.uint8)
     with Flops() as counter:
         train(run, Table.from_arrays(data))
