@@ -21,22 +21,27 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ganlib.config import ConfigError
 from ganlib.training.state import write_text
+from pipelines import project
 from pipelines.params import PARAMS, parse_params
 
-CONF = Path("conf")
 HEADER = "# Written by `python -m pipelines.compose`; change conf/ or the choices and run it again.\n"
 
 
 def composition(choices: list[str]) -> dict[str, Any]:
     """What conf/ and the choices (Hydra overrides) compose to, checked."""
     try:
-        with initialize_config_dir(str(CONF.resolve()), version_base=None):
+        with initialize_config_dir(str(conf().resolve()), version_base=None):
             composed = compose("config", overrides=choices)
         raw: Any = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(f"conf/: {error}") from None
     parse_params(raw)
     return raw | {"composed": choices}
+
+
+def conf() -> Path:
+    """The project's conf/; that of the code, where it has none."""
+    return here if (here := Path("conf")).is_dir() else project.CODE / "conf"
 
 
 def write(choices: list[str], path: Path = PARAMS) -> None:

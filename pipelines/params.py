@@ -1,8 +1,9 @@
 """params.yaml → typed parameters: the door through which every stage enters."""
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -10,6 +11,7 @@ from ganlib import build
 from ganlib.config import ConfigError, parse, require
 from ganlib.metrics.protocol import Evaluation
 from ganlib.training.run import Run
+from pipelines.search_space import Parameter
 
 PARAMS = Path("params.yaml")
 RUN = ("networks", "objective", "augmentation", "training", "seed")  # augmentation need not be there
@@ -24,11 +26,14 @@ class Cluster:
     cpus_per_worker: int = 1
     gpus_per_worker: float = 0.0
     max_failures: int = 3  # how often lost workers are replaced before the run is given up
+    storage: str | None = None  # where runs are kept: a URI (see pipelines.storage), or runs/, which all nodes must see
+    tracking_uri: str | None = None  # of MLflow; MLFLOW_TRACKING_URI where that is set, else mlflow.db of the project
+    patience: float = 60  # seconds to wait for a cluster to have what is asked for
 
     def __post_init__(self) -> None:
         for name in ("workers", "cpus_per_worker"):
             require(getattr(self, name) >= 1, f"{name}: must be at least 1, got {getattr(self, name)}")
-        for name in ("gpus_per_worker", "max_failures"):
+        for name in ("gpus_per_worker", "max_failures", "patience"):
             require(getattr(self, name) >= 0, f"{name}: must not be negative, got {getattr(self, name)}")
 
 
@@ -43,6 +48,46 @@ class Registry:
 
 
 @dataclass(frozen=True)
+class Sweep:
+    """What `pipelines.sweep` searches, how, and for how long."""
+
+    name: str
+    images: int  # seen by a trial
+    space: dict[str, Parameter] = field(default_factory=dict)
+    trials: int | None = None  # configurations; None: all of a grid
+    seeds: tuple[int, ...] = (0,)  # that each configuration is trained with
+    seed: int = 0  # of the search
+    search: Literal["random", "grid", "optuna"] = "random"
+    scheduler: Literal["none", "asha", "pbt"] = "none"
+    reports: int = 9  # checkpoints, evenly spread over a trial's images; see `pipelines.search.looks`
+    reduction: int = 3  # asha: one in so many goes on
+    workers: int = 1  # of a trial
+    gpus_per_worker: float | None = None  # of a trial's; None: those of `cluster`
+    concurrent: int | None = None  # trials at once; None: as many as the cluster holds
+    register: bool = True  # the winner, trained in full
+
+    def __post_init__(self) -> None:
+        for name in ("images", "reports", "workers"):
+            require(getattr(self, name) >= 1, f"{name}: must be at least 1, got {getattr(self, name)}")
+        require(self.trials is None or self.trials >= 1, f"trials: must be at least 1, got {self.trials}; null: all of "
+                "a grid")
+        require(self.trials is not None or self.search == "grid", "trials: how many? (null, all, is for search=grid)")
+        require(self.concurrent is None or self.concurrent >= 1, f"concurrent: must be at least 1, got "
+                f"{self.concurrent}; null: as many as the cluster holds")
+        require(len(set(self.seeds)) == len(self.seeds) > 0, f"seeds: at least one, and each once, got "
+                f"{list(self.seeds)}")
+        require(re.fullmatch(r"[\w-]+", self.name) is not None, f"name: letters, digits, _ and - make one, got "
+                f"{self.name!r}")
+        require(self.scheduler != "asha" or (len(self.seeds) == 1 and self.reports > 1), "scheduler: asha stops "
+                "trials, not configurations of several seeds, and not at their ends; write scheduler=none, or one "
+                "seed and reports of 2 or more")
+        require(self.reduction >= 2, f"reduction: at least 2, got {self.reduction}; 3 is usual")
+        require(self.scheduler != "pbt" or (len(self.seeds) == self.workers == 1 and self.search != "optuna"),
+                "scheduler: pbt hands checkpoints on between trials of one worker and one seed, which are known from "
+                "the start; write workers=1, seeds=[0] and search=random")
+
+
+@dataclass(frozen=True)
 class Params:
     """The sections of params.yaml, checked; `dataset` is checked against its source but stays a mapping."""
 
@@ -51,6 +96,7 @@ class Params:
     evaluation: Evaluation
     registry: Registry
     cluster: Cluster
+    sweep: Sweep | None
     seed: int
     raw: dict[str, Any]
 
@@ -66,9 +112,19 @@ def parse_params(raw: dict[str, Any]) -> Params:
         evaluation=parse(Evaluation, raw["evaluation"], "evaluation"),
         registry=parse(Registry, raw["registry"], "registry"),
         cluster=parse(Cluster, raw["cluster"], "cluster"),
+        sweep=parse(Sweep, raw["sweep"], "sweep") if raw.get("sweep") else None,
         seed=raw["seed"],
         raw=raw,
     )
+
+
+def public(raw: dict[str, Any]) -> dict[str, Any]:
+    """Raw parameters without `cluster`, whose URIs may hold passwords, and without choices of it: for records."""
+    composed = raw.get("composed")
+    kept = {section: value for section, value in raw.items() if section not in ("cluster", "composed")}
+    if composed:
+        composed = [choice for choice in composed if not choice.lstrip("~+").startswith("cluster")]
+    return kept | {"composed": composed}
 
 
 def load(path: Path = PARAMS) -> Params:

@@ -183,7 +183,9 @@ def _read(path: Path) -> dict[str, Any]:
 
 def main() -> None:
     try:
-        result = register(standard_errors=load().registry.standard_errors)
+        params = load()
+        tracking.use(params.cluster.tracking_uri)
+        result = register(standard_errors=params.registry.standard_errors)
     except ConfigError as error:
         raise SystemExit(f"register: {error}") from None
     except Exception as error:  # whatever the client of the registry raises

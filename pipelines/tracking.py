@@ -6,7 +6,7 @@ All that is logged is first a line of runs/<name>/journal.jsonl; what MLflow lac
 cannot be reached costs nothing but one warning, a run that is resumed goes on in its MLflow run, and nothing is logged
 twice. runs/<name>/mlflow.json holds how far the journal was sent to which store, and the run's id there.
 
-The store is the one that MLFLOW_TRACKING_URI names, or mlflow.db at the root of the repository.
+The store is the one that MLFLOW_TRACKING_URI names, or mlflow.db of the project.
 """
 
 import argparse
@@ -27,12 +27,12 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
 from ganlib.training.state import write_json
+from pipelines import project
 
 JOURNAL, STATE = "journal.jsonl", "mlflow.json"
 SEND_EVERY = 5.0  # seconds between two sendings of metrics
 RETRY_AFTER = (30.0, 600.0)  # seconds until a store that failed is tried again: at first, and, doubling, at most
 BATCH = 1000  # metrics MLflow takes at once
-ROOT = Path(__file__).resolve().parents[1]
 METRIC_NAME = re.compile(r"[\w\-. :/]{1,250}")  # what MLflow takes
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,13 @@ log = logging.getLogger(__name__)
 
 def store() -> str:
     """The URI of the tracking store and registry."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{ROOT}/mlflow.db"
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project.directory()}/mlflow.db"
+
+
+def use(uri: str | None) -> None:
+    """Take `cluster.tracking_uri` for the store, unless MLFLOW_TRACKING_URI names another."""
+    if uri:
+        os.environ.setdefault("MLFLOW_TRACKING_URI", uri)
 
 
 def shown(uri: str) -> str:
@@ -86,7 +92,7 @@ class Tracker:
                  tags: dict[str, Any]) -> None:
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
-        _drop_torn_line(self.directory / JOURNAL)
+        drop_torn_line(self.directory / JOURNAL)
         records = list(_records(self.directory))
         self._seen = {(name, record["images_seen"]) for record in records for name in record.get("metrics", ())}
         self._wait, self._next = 0.0, 0.0  # the pause after a failure, and the time before which nothing is sent
@@ -114,11 +120,21 @@ class Tracker:
         self._append({"artifact": Path(path).as_posix(), "folder": folder})
         self._send()
 
+    def tag(self, name: str, value: str) -> None:
+        """Set a tag of the run."""
+        self._append({"tags": {name: value}})
+        self._send()
+
     def finish(self, status: str = "FINISHED") -> None:
         """End the run: FINISHED, FAILED or KILLED."""
         self._append({"status": status})
+        self.flush()
+
+    def flush(self) -> bool:
+        """Send what was not sent yet, now. False if the store is away, or another process is sending the journal."""
         self._next = 0.0
         self._send()
+        return _state(self.directory)["sent"] == (self.directory / JOURNAL).stat().st_size
 
     def _append(self, record: dict[str, Any]) -> None:
         with (self.directory / JOURNAL).open("a") as file:
@@ -247,6 +263,8 @@ def _send_other(client: MlflowClient, run: str, directory: Path, record: dict[st
         else:  # must not hold up what comes after it
             client.log_batch(run, tags=[RunTag("missing_artifact", record["artifact"])])
             log.warning("%s was logged but is not there any more; it is left out", path)
+    elif "tags" in record:
+        client.log_batch(run, tags=[RunTag(name, value[:5000]) for name, value in record["tags"].items()])
     elif record.get("status") == "RUNNING":
         client.update_run(run, status="RUNNING")
     elif "status" in record:
@@ -268,7 +286,7 @@ def _records(directory: Path, start: int = 0) -> Iterator[dict[str, Any]]:
             yield {**json.loads(line), "end": end}
 
 
-def _drop_torn_line(path: Path) -> None:
+def drop_torn_line(path: Path) -> None:
     """Cut off the half line that a killed process may have left, or the next record would be glued to it."""
     if path.exists():
         content = path.read_bytes()

@@ -10,28 +10,27 @@ import csv
 import fcntl
 import hashlib
 import json
-import logging
 import os
 import shutil
-import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
-from tqdm import tqdm
 
 from ganlib.config import ConfigError
 from ganlib.datasets.table import read_manifest
 from ganlib.training import state
-from pipelines import tracking
-from pipelines.params import Params, load
+from pipelines import project, tracking
+from pipelines.bar import images_bar
+from pipelines.cluster import connected
+from pipelines.params import Params, load, public
 from pipelines.prepare import TABLE
 from pipelines.revision import git_revision
+from pipelines.storage import Mirror, check, filesystem
 from pipelines.worker import FAILURE, work
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -47,20 +46,31 @@ CODE = (
 
 def run_name(params: Params, manifest: dict[str, Any]) -> str:
     """<dataset>-<networks>-<hash of what the result depends on>; where it runs (`cluster`) is not part of that."""
-    digest = hashlib.sha256(json.dumps([params.run.asdict(), manifest["sha256"]], sort_keys=True).encode())
+    return f"{manifest['name']}-{params.run.networks['name']}-{digest(params.run.asdict(), manifest['sha256'])}"
+
+
+def digest(*parts: Any) -> str:
+    """12 letters that stand for what is given, and for the code that weights depend on."""
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
     for part in CODE:
         for file in sorted((ROOT / part).rglob("*.py")) if (ROOT / part).is_dir() else [ROOT / part]:
             digest.update(file.relative_to(ROOT).as_posix().encode() + b"\0" + file.read_bytes())
-    return f"{manifest['name']}-{params.run.networks['name']}-{digest.hexdigest()[:12]}"
+    return digest.hexdigest()[:12]
 
 
-def train(params: Params) -> Path:
-    """Train, or go on with, the run of these parameters; gives its directory, with `generator/` in it."""
+def train(params: Params, tags: dict[str, str] | None = None) -> Path:
+    """Train, or go on with, the run of these parameters; gives its directory, with `generator/` in it. `tags`: more of
+    them, for MLflow."""
     manifest = read_manifest(TABLE)
     params.run.check(tuple(manifest["shape"]), len(manifest["classes"]), params.cluster.workers,
                      manifest["splits"]["train"]["images"])
     name = run_name(params, manifest)
     directory = (RUNS / name).resolve()
+    storage = f"{params.cluster.storage.rstrip('/')}/{name}" if params.cluster.storage else None
+    if storage:
+        check(storage)
+    mirror = Mirror(directory, storage)
+    mirror.pull()
     if (directory / "generator/generator.json").exists():  # written last
         print(f"train: {directory} is trained already")
         return directory
@@ -70,14 +80,15 @@ def train(params: Params) -> Path:
     (directory / FAILURE).unlink(missing_ok=True)
     job: dict[str, Any] = {
         "params": params.raw, "directory": str(directory), "table": str(TABLE.resolve()),
-        "git": git_revision(),
+        "git": git_revision(), "store": tracking.store(), "storage": storage,
         "tracking": {
-            "experiment": experiment, "run_name": name, "params": params.raw,
-            "tags": {"dataset": manifest["name"], "data_sha256": manifest["sha256"]},
+            "experiment": experiment, "run_name": name, "params": public(params.raw),
+            "tags": {"dataset": manifest["name"], "data_sha256": manifest["sha256"], **(tags or {})},
         },
     }  # fmt: skip
-    with only_one(directory), cluster(params), progress(directory, params.run.training.images):
-        TorchTrainer(
+    with only_one(directory), connected(params.cluster), progress(directory, params.run.training.images, storage):
+        files, path = filesystem(storage or str(directory))
+        trainer = TorchTrainer(
             work,
             train_loop_config=job,
             scaling_config=ScalingConfig(
@@ -86,12 +97,19 @@ def train(params: Params) -> Path:
                 resources_per_worker={"CPU": params.cluster.cpus_per_worker, "GPU": params.cluster.gpus_per_worker},
             ),
             # Ray keeps its own notes of an attempt there; the checkpoints are ours (ganlib.training.state).
-            run_config=RunConfig(name=f"{os.getpid()}", storage_path=str(directory / "ray"),
+            run_config=RunConfig(name=f"{os.getpid()}", storage_path=f"{path}/ray", storage_filesystem=files,
                                  failure_config=FailureConfig(max_failures=params.cluster.max_failures)),
-        ).fit()
+        )
+        try:
+            trainer.fit()
+        except KeyboardInterrupt:
+            tracking.Tracker(directory, **job["tracking"]).finish("KILLED")
+            raise
+    mirror.pull()
     failed = (directory / FAILURE).exists()
     tracker = tracking.Tracker(directory, **job["tracking"])
     tracker.finish("FAILED" if failed else "FINISHED")
+    mirror.push()
     if failed:
         raise SystemExit(f"train: {(directory / FAILURE).read_text()}")
     return directory
@@ -137,34 +155,15 @@ def only_one(directory: Path) -> Iterator[None]:
 
 
 @contextmanager
-def cluster(params: Params) -> Iterator[None]:
-    """Ray's cluster: the one that RAY_ADDRESS names, or one of this machine's cores for as long as it is needed."""
-    own = "RAY_ADDRESS" not in os.environ
-    # With a dashboard Ray Train starts its workers seconds sooner; it stays on loopback.
-    ray.init(include_dashboard=own or None, logging_level=logging.ERROR, log_to_driver=False)
-    try:
-        needed = {"CPU": params.cluster.workers * params.cluster.cpus_per_worker,
-                  "GPU": params.cluster.workers * params.cluster.gpus_per_worker}
-        for kind, amount in needed.items():
-            if amount > (there := ray.cluster_resources().get(kind, 0)):
-                raise ConfigError(f"cluster: {params.cluster.workers} workers need {amount:g} {kind}s, and Ray has "
-                                  f"{there:g}; lower cluster.workers or cluster.{kind.lower()}s_per_worker")
-        yield
-    finally:
-        ray.shutdown()
-
-
-@contextmanager
-def progress(directory: Path, images: int) -> Iterator[None]:
+def progress(directory: Path, images: int, storage: str | None) -> Iterator[None]:
     """A bar with images/s and time left, from what rank 0 logs."""
+    mirror = Mirror(directory, storage, lambda name: name == tracking.JOURNAL)
     saved = state.newest(directory / "checkpoints")
     start = state.images_seen(saved) if saved else 0
     if saved:
         print(f"train: going on from {saved}", flush=True)
     done = threading.Event()
-    interval = 1 if sys.stderr.isatty() else 15
-    bar = tqdm(total=images, initial=start, unit="img", unit_scale=True, desc="train", mininterval=interval)
-
+    bar = images_bar(images, start, "train")
     shown: dict[str, str] = {}
 
     def show() -> None:
@@ -176,7 +175,9 @@ def progress(directory: Path, images: int) -> Iterator[None]:
             bar.update(max(0, images_seen - bar.n))
 
     def follow() -> None:
-        while not done.wait(1):
+        while not done.wait(1 if storage is None else 15):
+            with suppress(OSError):  # the next look may succeed
+                mirror.pull()
             show()
 
     thread = threading.Thread(target=follow, daemon=True)
@@ -192,7 +193,10 @@ def progress(directory: Path, images: int) -> Iterator[None]:
 
 def main() -> None:
     try:
-        export(train(load()))
+        project.enter()
+        params = load()
+        tracking.use(params.cluster.tracking_uri)
+        export(train(params))
     except ConfigError as error:
         raise SystemExit(f"train: {error}") from None
 

@@ -2,6 +2,10 @@
 its directory."""
 
 import dataclasses
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +13,7 @@ import numpy as np
 import ray.train
 import ray.train.torch
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ganlib.datasets.table import Table
 from ganlib.metrics.features import extractor
@@ -18,61 +22,144 @@ from ganlib.objectives.base import Networks
 from ganlib.sampling import generator as generators
 from ganlib.sampling.pictures import grid
 from ganlib.training.guard import NonFiniteLoss
-from ganlib.training.loop import train
-from ganlib.training.state import write_json
-from pipelines.params import RUN, Params, parse_params
+from ganlib.training.loop import Saved, train
+from ganlib.training.state import write_json, write_text
+from pipelines.params import RUN, Params, parse_params, public
+from pipelines.storage import Mirror
 from pipelines.tracking import Tracker
 
 FAILURE = "failure.txt"  # in the run's directory: why training cannot go on
+MONITOR = "monitor.json"  # there too: the protocol of the distance during training
+CACHE = "monitor.safetensors"  # the statistics of the real images for it; made anew where they are not
 MONITOR_RESIZE = 64  # px; a 1,000-image distance at this size takes seconds on one core and still ranks checkpoints
+MONITOR_SEED = 1_000_003  # of its latents, alike for all runs, so that they can be compared; no grid shows these
+COLLAPSED = 1.0  # of 256 levels of grey: images that differ less than this are one and the same
+
+
+class Collapsed(RuntimeError):
+    """The generator makes one and the same image of all latents."""
 
 
 def work(job: dict[str, Any]) -> None:
-    """One worker's part of a run. `job`: the raw parameters, absolute paths `directory` (the run's) and
-    `table`, what `tracking.Tracker` takes, and the revision of the code, `git`."""
-    params, directory = parse_params(job["params"]), Path(job["directory"])
+    """A worker of Ray Train: its part of `run`. With `job["reports"]`, which are the other entries of each, it tells of
+    the distances, which holds training up for as long as Ray's health check takes."""
+    def report(images_seen: int, distance: float | None) -> None:
+        if "reports" in job and distance is not None:
+            ray.train.report({**job["reports"], "images_seen": images_seen, "distance": distance})
+
+    run(job, ray.train.get_context().get_world_rank(), ray.train.torch.get_device(), report)
+    ray.train.report({})
+
+
+def run(job: dict[str, Any], rank: int, device: torch.device | str, report: Saved) -> None:
+    """One worker's part of a run. `job`:
+
+        params, table, git     the raw parameters; the absolute path of the images; the revision of the code
+        directory, storage     of the run: its absolute path, and the URI that keeps it where not all nodes see it
+        tracking, store        what `tracking.Tracker` takes, and the URI of the store
+        cache                  a file for the statistics of real images; without it one in the directory
+        stop_collapsed         whether a generator that makes one image of all latents is given up; not without it
+        looks                  at which checkpoints, from 1, the distance is measured besides the last; else at all
+
+    Why a run cannot go on stands in its file FAILURE.
+    """
+    os.environ["MLFLOW_TRACKING_URI"] = job["store"]  # a worker has the environment of its node, not of the driver
+    with placed(Path(job["directory"]), job.get("storage")) as (directory, push):
+        _run(job, directory, push, rank, device, report)
+
+
+@contextmanager
+def placed(directory: Path, uri: str | None) -> Iterator[tuple[Path, Callable[[], None]]]:
+    """Where the files of a run are on this node, and what brings them to the storage at `uri`. Without one that is
+    `directory`, which all nodes see. Else it is an empty place, filled from the storage: what an earlier attempt left
+    on this node alone the other workers do not know."""
+    if uri is None:
+        yield directory, lambda: None
+        return
+    with tempfile.TemporaryDirectory(prefix="ganlib-") as scratch:
+        mirror = Mirror(Path(scratch), uri, lambda name: name != CACHE)
+        mirror.pull()
+        yield Path(scratch), mirror.push
+
+
+def _run(job: dict[str, Any], directory: Path, push: Callable[[], None], rank: int, device: torch.device | str,
+         report: Saved) -> None:
+    params = parse_params(job["params"])
     torch.set_num_threads(params.cluster.cpus_per_worker)
-    table, device = Table.open(job["table"], "train"), ray.train.torch.get_device()
-    monitor = make_monitor(params, table, directory, device)
+    device = torch.device(device)
+    table = Table.open(job["table"], "train")
+    monitor = make_monitor(params, table, Path(job.get("cache", directory / CACHE)), device)
     recorder = None
-    if ray.train.get_context().get_world_rank() == 0:
+    if rank == 0:
         test = Table.open(job["table"], "test")
-        recorder = Recorder(params, table, test, directory, Tracker(directory, **job["tracking"]), device,
-                            job["git"])
+        recorder = Recorder(params, table, test, directory, Tracker(directory, **job["tracking"]), device, job)
         if monitor:
-            recorder.keep("monitor.json", dataclasses.asdict(monitor.protocol))
+            recorder.keep(MONITOR, dataclasses.asdict(monitor.protocol))
 
     def snapshot(images_seen: int, generator: nn.Module, networks: Networks) -> float | None:
         """The distance of fresh images to real ones, which all workers measure together; rank 0 also draws a grid."""
         if recorder:
             recorder.snapshot(images_seen, generator, networks)
-        if monitor is None:
+        if job.get("stop_collapsed") and 2 * images_seen >= params.run.training.images:  # at first all are grey
+            require_diverse(generators.sample(generator, 16, params.seed), images_seen)
+        number = images_seen // params.run.training.checkpoint_every
+        looks = job.get("looks", [number])
+        if monitor is None or (number not in looks and images_seen < params.run.training.images):
             return None
-        measured = monitor(lambda start, count: generators.excerpt(generator, start, count, params.seed + 1))
+        measured = monitor(lambda start, count: generators.excerpt(generator, start, count, MONITOR_SEED))
         if recorder:
             recorder.tracker.log(images_seen, measured)
+            release()
         return measured[monitor.name]
 
-    log = recorder.tracker.log if recorder else lambda images_seen, metrics: None
-    try:
-        generator = train(params.run, table, directory / "checkpoints", log, snapshot, device)
-    except NonFiniteLoss as error:
-        # Alike on every worker, and again after every restart: nothing that Ray should retry.
+    def saved(images_seen: int, distance: float | None) -> None:
         if recorder:
-            (directory / FAILURE).write_text(str(error))
+            push()
+        report(images_seen, distance)
+
+    # MLflow compares runs by the metric that came first: of a trial that is to be the distance.
+    held: list[tuple[int, dict[str, float]]] | None = [] if "looks" in job else None
+
+    def log(images_seen: int, metrics: dict[str, float]) -> None:
+        if held is not None:
+            held.append((images_seen, metrics))
+        elif recorder:
+            recorder.tracker.log(images_seen, metrics)
+
+    def release() -> None:
+        nonlocal held
+        waiting, held = held or [], None
+        for images_seen, metrics in waiting:
+            log(images_seen, metrics)
+
+    try:
+        generator = train(params.run, table, directory / "checkpoints", log, snapshot, device, saved)
+    except (NonFiniteLoss, Collapsed) as error:
+        # Alike on every worker, and again after every restart: nothing that Ray should retry.
+        release()
+        if recorder:
+            write_text(directory / FAILURE, str(error))
     else:
         if recorder:
             generators.save(directory / "generator", generator, recorder.description)
-    ray.train.report({})
+    if recorder:
+        push()
 
 
-def make_monitor(params: Params, table: Table, directory: Path, device: torch.device) -> Monitor | None:
-    """The distance during training, of latents that no grid shows; None where `training.monitor_images` is 0."""
+def require_diverse(images: Tensor, images_seen: int) -> None:
+    """Raise Collapsed if images uint8 (N, C, H, W) of different latents hardly differ."""
+    if (levels := images.float().std(0).mean().item()) < COLLAPSED:
+        raise Collapsed(f"the generator has collapsed: at {images_seen:,} images seen what it makes of {len(images)} "
+                        f"latents differs by {levels:.2g} of 256 levels of grey (standard deviation, mean of pixels)")
+
+
+def make_monitor(params: Params, table: Table, cache: Path, device: torch.device) -> Monitor | None:
+    """The distance during training; None where `training.monitor_images` is 0."""
     if not (count := params.run.training.monitor_images):
         return None
     features = extractor("efficientnet_lite0", MONITOR_RESIZE, device=str(device))
-    return Monitor(features, table.evenly(count).images, count, params.seed + 1, table.manifest["sha256"],
-                   params.run.training.ema_half_life > 0, directory / "monitor.safetensors")
+    return Monitor(features, table.evenly(count).images, count, MONITOR_SEED, table.manifest["sha256"],
+                   params.run.training.ema_half_life > 0, cache)
 
 
 class Recorder:
@@ -80,13 +167,14 @@ class Recorder:
     discriminator that tells the class."""
 
     def __init__(self, params: Params, table: Table, test: Table, directory: Path, tracker: Tracker,
-                 device: torch.device, git: str):
+                 device: torch.device, job: dict[str, Any]):
         self.directory, self.seed, self.tracker, self.test, self.device = directory, params.seed, tracker, test, device
         self.description = {
             "networks": params.run.networks, "shape": table.shape, "classes": table.classes, "seed": params.seed,
-            "dataset": table.manifest["name"], "data_sha256": table.manifest["sha256"], "run": str(directory),
+            "dataset": table.manifest["name"], "data_sha256": table.manifest["sha256"], "run": job["directory"],
             "images_seen": params.run.training.images, "ema": params.run.training.ema_half_life > 0,
-            "git": git, "params": {key: params.raw[key] for key in (*RUN, "dataset", "composed") if key in params.raw},
+            "git": job["git"],
+            "params": {key: value for key, value in public(params.raw).items() if key in (*RUN, "dataset", "composed")},
         }
 
     def keep(self, name: str, value: Any) -> None:

@@ -123,3 +123,40 @@ def test_an_edit_of_conf_stops_the_next_run_with_the_command_to_type(project: Pa
             run(project, "dvc", "repro")
     finally:
         file.write_text(before)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lock_is_committed", [True, False])
+def test_a_clone_takes_the_table_from_a_remote(project: Path, tmp_path: Path, lock_is_committed: bool):
+    """The clone has no pictures, so it could not make the table itself."""
+    run(project, "dvc", "repro", "prepare")
+    run(project, "dvc", "remote", "add", "--default", "--force", "team", str(tmp_path / "remote"))
+    run(project, "dvc", "push", "--run-cache")
+    for command in (["add", "dvc.lock"], ["-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qam", "t"]):
+        run(project, "git", *command)
+    clone = tmp_path / "clone"
+    run(tmp_path, "git", "clone", "-q", str(project), str(clone))
+    if lock_is_committed:
+        run(clone, "dvc", "pull", "prepare")
+    else:
+        (clone / "dvc.lock").unlink()
+        run(clone, "dvc", "fetch", "--run-cache", "prepare")
+        run(clone, "dvc", "repro", "--pull", "prepare")
+    assert (clone / "data/table/manifest.json").read_bytes() == (project / "data/table/manifest.json").read_bytes()
+    assert "Stage 'prepare' didn't change, skipping" in run(clone, "dvc", "repro", "prepare")
+
+
+@pytest.mark.slow
+def test_a_sweep_runs_as_a_stage_once_one_is_chosen(project: Path):
+    run(project, "dvc", "repro", "sweep")  # there is none, and nothing happens
+    assert json.loads((project / "sweep/metrics.json").read_text()) == {}
+    few = ["sweep=wgan_clip", "sweep.scheduler=none", "sweep.trials=2", "sweep.images=320", "sweep.register=false"]
+    run(project, sys.executable, "-m", "pipelines.compose", *SMALL, *few)
+    try:
+        assert "best of 2" in run(project, "dvc", "repro", "sweep")
+        metrics = json.loads((project / "sweep/metrics.json").read_text())
+        assert metrics["complete"] == 2 and (project / "sweep/table.csv").exists()
+        assert "distance_fresh_noise" in run(project, "dvc", "exp", "show", "--csv")
+        assert "Stage 'sweep' didn't change" in run(project, "dvc", "repro", "sweep")
+    finally:
+        run(project, sys.executable, "-m", "pipelines.compose", *SMALL)

@@ -19,6 +19,7 @@ from ganlib.training.run import Run
 Log = Callable[[int, dict[str, float]], None]  # images seen, metrics averaged since the last call
 # images seen, averaged generator, all networks → the distance of the averaged generator, if measured. On every worker.
 Snapshot = Callable[[int, nn.Module, Networks], float | None]
+Saved = Callable[[int, float | None], None]  # images seen, the distance that `snapshot` gave. On every worker.
 
 
 class Images(Protocol):
@@ -46,13 +47,14 @@ def train(
     log: Log = lambda images_seen, metrics: None,
     snapshot: Snapshot = lambda images_seen, generator, networks: None,
     device: torch.device | str = "cpu",
+    saved: Saved = lambda images_seen, distance: None,
 ) -> nn.Module:
     """Train until `run.training.images` real images are seen, and return the averaged generator.
 
     With a `directory`, checkpoints are kept there. To resume, call again with the same arguments: on a CPU the result
     is, bit for bit, that of a run that was not interrupted. Every worker of torch's default process group makes this
     call. `log` (every `log_every` images) is called on rank 0 alone, `snapshot` (every `checkpoint_every`) on every
-    worker, so that they may share its work; what it gives on rank 0 counts.
+    worker, so that they may share its work; what it gives on rank 0 counts. `saved` is called after the checkpoint.
     Raises ConfigError for what cannot be run, and NonFiniteLoss before any parameter moves on such a loss.
     """
     workers, device, settings = Workers.current(), torch.device(device), run.training
@@ -77,8 +79,8 @@ def train(
         "objective": objective, "average": average.module, **networks,
         **{f"{role}_optimizer": mover for role, mover in movers.items()},
     })
-    saved = checkpoints.load(directory) if directory else None
-    images_seen = state.restore(saved) if saved else 0
+    stored = checkpoints.load(directory) if directory else None
+    images_seen = state.restore(stored) if stored else 0
     workers.broadcast([objective, average.module, *networks.values()])
     guard, means, phases = Guard(device, directory), _Means(), objective.phases()
 
@@ -140,6 +142,7 @@ def train(
             distance = snapshot(images_seen, average.module, networks)
             if workers.rank == 0 and directory:
                 checkpoints.save(directory, state.capture(images_seen), distance, settings.keep)
+            saved(images_seen, distance)
     return average.module
 
 

@@ -91,7 +91,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> torch.Tensor:
 def test_train_makes_model_and_curves_though_the_store_is_away(project: Path):
     """The journal keeps what a store cannot be told, and it can be sent later."""
     output = finish(train(project, store="http://127.0.0.1:9"))  # a port that nothing listens on
-    assert "cannot be reached" in output and "6.40k/6.40k" in output
+    assert "cannot be reached" in output and "6.40k of 6.40k" in output
     described = json.loads((project / "model/generator.json").read_text())
     assert described["images_seen"] == 6400 and described["shape"] == [1, 16, 16]
     assert len(list((project / "model/snapshots").glob("*.png"))) == 10

@@ -1,0 +1,14 @@
+"""The progress bar of long work: images, images/s and time left."""
+
+import sys
+
+from tqdm import tqdm
+
+LINE = "{desc}: {percentage:3.0f}% {n_fmt} of {total_fmt} [{elapsed}<{remaining}, {rate_fmt}{postfix}]\n"  # for files
+
+
+def images_bar(total: int, initial: int, what: str) -> tqdm:
+    """A bar of images; where stderr is no terminal but a log, a line every 15 seconds."""
+    terminal = sys.stderr.isatty()
+    return tqdm(total=total, initial=initial, unit="img", unit_scale=True, desc=what, mininterval=1 if terminal else 15,
+                bar_format=None if terminal else LINE)

@@ -1,0 +1,342 @@
+"""Stage sweep: many configurations on Ray's workers, each a run in MLflow; the best one trained in full and registered.
+
+    python -m pipelines.sweep sweep=losses sweep.trials=8     # choices as for pipelines.compose; without: params.yaml
+    python -m pipelines.sweep sweep=losses sweep.trials=8 --resume
+    ray job submit --address http://127.0.0.1:8265 -- python -m pipelines.sweep sweep=losses sweep.trials=8
+
+The sweep's durable files lie in runs/sweeps/<name>/, where the name holds a hash of all that its result depends on. It
+can be killed at any time: `--resume` goes on with it; finished trials stay finished, running ones continue from their
+checkpoints. The same table then comes out as from an undisturbed sweep, unless trials are stopped early (asha) or take
+over from others (pbt): that depends on which of them comes first.
+
+    sweep/table.csv     configurations, best first       sweep/*.png      what is to be seen of them
+    sweep/metrics.json  the best, measured again with fresh noise, for `dvc exp show`
+    sweep/model, sweep/evaluation, sweep/report          of the winner, trained for `training.images`
+"""
+
+import argparse
+import dataclasses
+import functools
+import json
+import shlex
+import shutil
+import signal
+import statistics
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from ray.tune import TuneError
+
+from ganlib.config import ConfigError, require
+from ganlib.datasets.table import Table, read_manifest
+from ganlib.metrics.monitor import Monitor
+from ganlib.sampling import generator as generators
+from ganlib.training.state import write_json
+from pipelines import prepare, project, sweep_pictures, tracking
+from pipelines.cluster import connected, require_room
+from pipelines.compose import composition, conf
+from pipelines.evaluate import evaluate
+from pipelines.evaluate import show as show_numbers
+from pipelines.human_test import human_test
+from pipelines.measure import use_cores
+from pipelines.params import PARAMS, RUN, Params, load, parse_params
+from pipelines.prepare import TABLE
+from pipelines.ranking import COMPLETE, FAILED, STOPPED, Row, rank, show, write_csv
+from pipelines.reference import reference
+from pipelines.register import register
+from pipelines.report import report
+from pipelines.revision import git_revision
+from pipelines.search import learning_rates, listed, looks, search
+from pipelines.search_space import Space
+from pipelines.storage import check
+from pipelines.sweep_log import REPORTS, Log, last_line, of_driver, reports
+from pipelines.train import RUNS, digest, export, only_one, train
+from pipelines.trial import params_of, title
+from pipelines.worker import CACHE, MONITOR_SEED, make_monitor
+
+SWEEP = Path("sweep")
+RESULT = "result.json"  # in the sweep's directory: written last
+
+
+class Plan:
+    """A sweep that is known to be one that can be run: everything is checked here, before any time is spent."""
+
+    def __init__(self, params: Params) -> None:
+        self.space = space_of(params)
+        assert params.sweep is not None
+        self.params, self.sweep = params, params.sweep
+        require(params.run.training.monitor_images > 0, "training.monitor_images: configurations are ranked by that "
+                "distance; write 1000")
+        manifest = self.manifest = read_manifest(TABLE)
+        resolution = params.dataset.get("resolution", manifest["shape"][1])
+        there, chosen = (manifest["name"], manifest["shape"][1]), (_dataset(params), resolution)
+        require(there == chosen, f"{TABLE} holds {there[0]} of {there[1]} px, and {chosen[0]} of {chosen[1]} px was "
+                "chosen; compose that, and run `python -m pipelines.prepare`")
+        self.space = space_of(params)
+        interval = -(-self.sweep.images // self.sweep.reports)
+        batch = params.run.training.batch_size
+        require(interval >= batch, f"sweep.reports: {self.sweep.reports} in {self.sweep.images} images would be closer "
+                f"together than batches of {batch}; write {max(1, self.sweep.images // batch)} or fewer")
+        require(self.sweep.scheduler != "pbt" or bool(learning_rates(self.space)), "sweep.scheduler: pbt changes "
+                "learning rates, and the space has none; see conf/sweep/learning_rates.yaml")
+        self.training = {"images": self.sweep.images, "checkpoint_every": interval, "keep": 1,
+                         "log_every": max(1, interval // 3)}
+        gpus = params.cluster.gpus_per_worker if self.sweep.gpus_per_worker is None else self.sweep.gpus_per_worker
+        self.cluster = dataclasses.replace(params.cluster, workers=self.sweep.workers, gpus_per_worker=gpus)
+        for values in [*self.space.edges(), *listed(self.space, self.sweep)]:
+            self._check(values)
+        depends = [{section: raw.get(section) for section in RUN} for raw in self.space.compositions.values()]
+        kept = {key: value for key, value in dataclasses.asdict(self.sweep).items()
+                if key not in ("register", "concurrent", "gpus_per_worker", "workers")}
+        self.name = f"{self.sweep.name}-{manifest['name']}-{digest(depends, kept, manifest['sha256'])}"
+        self.directory = (RUNS / "sweeps" / self.name).resolve()
+        storage = params.cluster.storage
+        self.storage = f"{storage.rstrip('/')}/sweeps/{self.name}" if storage else None
+
+    def _check(self, values: dict[str, Any]) -> None:
+        shape, classes = tuple(self.manifest["shape"]), len(self.manifest["classes"])
+        images = self.manifest["splits"]["train"]["images"]
+        in_full: dict[str, Any] = {}  # as the winner will be trained
+        for training, cluster in ((self.training, self.cluster), (in_full, self.params.cluster)):
+            try:
+                params = params_of(self.space, values, training, cluster)
+                params.run.check(shape, classes, params.cluster.workers, images)
+            except ConfigError as error:
+                told = ", ".join(f"{name}={value}" for name, value in values.items())
+                raise ConfigError(f"sweep.space: {told} cannot be trained: {error}") from None
+
+    def monitor(self) -> Monitor:
+        """What measures the distances of this sweep."""
+        made = make_monitor(self.params, Table.open(TABLE, "train"), self.directory / CACHE, torch.device("cpu"))
+        assert made is not None  # since monitor_images is above 0
+        return made
+
+    def winner(self, row: Row) -> Params:
+        """The parameters of a configuration in full, with a seed that no trial had."""
+        raw = self.space.raw(row.values)
+        return parse_params(raw | {"seed": max(self.sweep.seeds) + 1, "composed": self.choices(row)})
+
+    def choices(self, row: Row) -> list[str] | None:
+        """What pipelines.compose takes for the same, but for where it runs; None if that is not known."""
+        mine = self.params.raw.get("composed")
+        if mine is None:
+            return None
+        return [*(choice for choice in mine if not choice.lstrip("~+").startswith(("sweep", "cluster"))),
+                *self.space.choices(row.values), f"seed={max(self.sweep.seeds) + 1}"]
+
+
+def space_of(params: Params) -> Space:
+    """The space of the sweep, with the compositions of its groups."""
+    require(params.sweep is not None, "which sweep? name a file of conf/sweep/: sweep=losses")
+    assert params.sweep is not None
+    groups = {path.name: sorted(file.stem for file in path.glob("*.yaml"))
+              for path in conf().iterdir() if path.is_dir()}
+    return Space(params.sweep.space, composer(params.raw), groups)
+
+
+def _dataset(params: Params) -> str:
+    """What the manifest of the chosen data set has as its name."""
+    path = params.dataset.get("path")
+    return Path(path).resolve().name if params.dataset["name"] == "folder" and path else params.dataset["name"]
+
+
+def composer(raw: dict[str, Any]) -> Callable[[list[str]], dict[str, Any]]:
+    """Choices → raw parameters, on top of those that `raw` was composed of. Where they are not known (`dvc exp run
+    -S`), the sections of `raw` stay that the choices do not touch."""
+    known = raw.get("composed")
+    if known is not None:
+        return lambda choices: composition([*known, *choices])
+    plain = composition([])
+
+    def compose(choices: list[str]) -> dict[str, Any]:
+        groups = [choice.partition("=")[0] for choice in choices]
+        return raw | {section: value for section, value in composition(choices).items()
+                      if section in groups or value != plain.get(section)} | {"composed": None}
+
+    return compose
+
+
+def sweep(params: Params, resume: bool = False) -> dict[str, Any]:
+    """Search, rank, and write sweep/; gives what its metrics.json holds. ConfigError before anything is begun."""
+    if not TABLE.exists():
+        space_of(params)  # refused before anything is fetched
+        print(f"sweep: {TABLE} is not there yet: preparing {params.dataset['name']}", flush=True)
+        prepare.run(params.dataset)
+    plan = Plan(params)
+    directory = plan.directory
+    if plan.storage:
+        check(plan.storage)
+    of_driver(directory, plan.storage).pull()
+    if (directory / RESULT).exists():
+        print(f"sweep: {directory} is finished already; {SWEEP}/ is written from it", flush=True)
+    elif (directory / REPORTS).exists():
+        require(resume, f"{directory} was begun and not finished; add --resume to go on with it, or remove it to begin "
+                "anew")
+        print(f"sweep: going on with {directory}", flush=True)
+    else:
+        print(f"sweep: {directory}{' (nothing there to resume: it begins)' if resume else ''}", flush=True)
+    directory.mkdir(parents=True, exist_ok=True)
+    experiment = f"ganlib-{plan.manifest['name']}"
+    require(tracking.open_store(experiment) is not None, f"MLflow at {tracking.shown(tracking.store())} cannot be "
+            "reached, and a sweep is of no use without it; start it, or unset MLFLOW_TRACKING_URI")
+    # Ray handles signals by itself from when it is connected; ours come after that.
+    with only_one(directory), connected(plan.cluster), stopped_cleanly(_begin(plan, experiment)) as log:
+        if plan.sweep.register:
+            require_room(params.cluster)
+        rows = _searched(plan, log)
+        _write(plan, rows, log)
+        if rows[0].state != COMPLETE:
+            raise SystemExit("sweep: no configuration ran to its end; the table says why each did not")
+        result = _summary(plan, rows)
+        if plan.sweep.register:
+            result |= _crown(plan, rows[0])
+        write_json(directory / RESULT, result)
+        write_json(SWEEP / "metrics.json", result)
+        log.tracker.finish()
+        log.mirror.push()
+    return result
+
+
+def _begin(plan: Plan, experiment: str) -> Log:
+    """The sweep's run in MLflow, and what the trials' runs have in common."""
+    about = {"dataset": plan.manifest["name"], "data_sha256": plan.manifest["sha256"]}
+    tracker = tracking.Tracker(plan.directory, experiment, f"sweep {plan.name}", _settings(plan),
+                               {"kind": "sweep", "git": git_revision(), **about})
+    track = {"experiment": experiment, "tags": {
+        "kind": "trial", "sweep": plan.name, "mlflow.parentRunId": tracking.run_id(plan.directory), **about}}
+    return Log(plan.directory, plan.sweep, tracker, track, plan.storage)
+
+
+def _settings(plan: Plan) -> dict[str, Any]:
+    settings = {name: value for name, value in dataclasses.asdict(plan.sweep).items() if name != "space"}
+    space = {name: {key: value for key, value in dataclasses.asdict(parameter).items() if value}
+             for name, parameter in plan.sweep.space.items()}
+    return {"sweep": settings, "space": {name: json.dumps(parameter) for name, parameter in space.items()}}
+
+
+def _searched(plan: Plan, log: Log) -> list[Row]:
+    use_cores()
+    plan.monitor()  # its statistics of the real images are made once for all trials
+    log.mirror.push()
+    job = {
+        "space": plan.space, "sweep": plan.sweep, "training": plan.training, "cluster": plan.cluster,
+        "directory": str(plan.directory), "table": str(TABLE.resolve()), "git": git_revision(),
+        "storage": plan.storage, "store": tracking.store(), "tracking": log.track, "looks": list(looks(plan.sweep)),
+    }  # fmt: skip
+    return rank(search(plan.space, plan.sweep, plan.cluster, job, log))
+
+
+def _write(plan: Plan, rows: list[Row], log: Log) -> None:
+    """The table and the pictures, to sweep/ and to MLflow."""
+    for row in rows[:sweep_pictures.BEST]:
+        for outcome in row.outcomes:
+            log.fetch(outcome.name)
+    names = list(plan.space.parameters)
+    print(show(rows, names), flush=True)
+    write_csv(plan.directory / "table.csv", rows, names)
+    pictures = sweep_pictures.draw(plan.space, plan.sweep, rows, reports(plan.directory), plan.directory / "trials")
+    for name, picture in pictures.items():
+        picture.save(plan.directory / f"{name}.png")
+    shutil.rmtree(SWEEP, ignore_errors=True)  # of another sweep
+    SWEEP.mkdir()
+    for file in ("table.csv", *(f"{name}.png" for name in pictures)):
+        shutil.copy(plan.directory / file, SWEEP / file)
+        log.tracker.artifact(file)
+
+
+def _summary(plan: Plan, rows: list[Row]) -> dict[str, Any]:
+    best, states = rows[0], [row.state for row in rows]
+    fresh = measure_again(plan, best)
+    print(f"best of {len(rows)}: {title(best.values)}")
+    print(f"distance {best.distance:.4g} in the search, {fresh:.4g} with fresh noise: the first is the smallest of "
+          "many, and so biased low")
+    return {
+        "distance": best.distance, "distance_fresh_noise": fresh, "configurations": len(rows),
+        **{state.replace(" ", "_"): states.count(state) for state in (COMPLETE, STOPPED, FAILED)},
+        "images_seen": sum(row.images_seen for row in rows), "best": best.values,
+    }  # fmt: skip
+
+
+def measure_again(plan: Plan, row: Row) -> float:
+    """The mean distance of a configuration's generators by latents that no trial was measured with."""
+    monitor = plan.monitor()
+    distances: list[float] = []
+    for outcome in row.outcomes:
+        generator, _ = generators.load(plan.directory / "trials" / outcome.name / "generator")
+        distances += monitor(functools.partial(generators.excerpt, generator, seed=MONITOR_SEED + 1)).values()
+    return statistics.fmean(distances)
+
+
+def _crown(plan: Plan, row: Row) -> dict[str, Any]:
+    """Train the best configuration for as long as the parameters say, evaluate and register it."""
+    params = plan.winner(row)
+    print(f"sweep: training the best for {params.run.training.images:,} images, with a seed that no trial had",
+          flush=True)
+    parent = str(tracking.run_id(plan.directory))
+    directory = train(params, {"kind": "winner", "sweep": plan.name, "mlflow.parentRunId": parent})
+    export(directory, SWEEP / "model")
+    try:
+        measured = evaluate(params.evaluation, SWEEP / "model", directory=SWEEP / "evaluation")
+    except ConfigError:  # no reference, or one of another protocol
+        reference(params.evaluation)
+        measured = evaluate(params.evaluation, SWEEP / "model", directory=SWEEP / "evaluation")
+    print(show_numbers(measured))
+    report(SWEEP / "model", SWEEP / "evaluation", out=SWEEP / "report/report.html")
+    human_test(SWEEP / "model", out=SWEEP / "report/human_test.html")
+    registered = register(SWEEP / "model", SWEEP / "evaluation", SWEEP / "report", params.registry.standard_errors)
+    verdict = "champion" if registered["champion"] else "not champion"
+    print(f"{registered['name']} version {registered['version']}: {verdict}, {registered['reason']}")
+    if choices := plan.choices(row):
+        print(f"to make it the run of {PARAMS}: python -m pipelines.compose {shlex.join(choices)}")
+    name = measured["distance"]
+    return {name: measured[name]["value"], "version": registered["version"], "champion": registered["champion"]}
+
+
+@contextmanager
+def stopped_cleanly(log: Log) -> Iterator[Log]:
+    """On Ctrl-C, and on SIGTERM, which is how `ray job stop` begins: the runs in MLflow are closed as killed."""
+    def stop(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt(number)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield log
+    except KeyboardInterrupt as interrupt:
+        log.killed()
+        print(f"sweep: stopped; go on with it by the same command and --resume ({log.directory})", flush=True)
+        raise SystemExit(128 + int(*interrupt.args or (signal.SIGINT,))) from None
+    except (Exception, SystemExit):
+        log.tracker.finish("FAILED")
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--resume", action="store_true", help="go on with this sweep, if it was begun")
+    parser.add_argument("--if-chosen", action="store_true", help=f"do nothing where {PARAMS} has no sweep")
+    parser.add_argument("choices", nargs="*", metavar="group=choice or key=value")
+    arguments = parser.parse_intermixed_args()
+    try:
+        project.enter()
+        chosen = arguments.choices or not PARAMS.exists()
+        params = parse_params(composition(arguments.choices)) if chosen else load()
+        if params.sweep is None and arguments.if_chosen:
+            write_json(SWEEP / "metrics.json", {})
+            print(f"sweep: {PARAMS} has none; choose one by: python -m pipelines.compose sweep=losses")
+            return
+        tracking.use(params.cluster.tracking_uri)
+        sweep(params, arguments.resume)
+    except ConfigError as error:
+        raise SystemExit(f"sweep: {error}") from None
+    except (OSError, TuneError) as error:  # of the disk or the storage, mostly
+        raise SystemExit(f"sweep: {last_line(error)}; nothing that was made is lost: when that is mended, go on with "
+                         "--resume") from error
+
+
+if __name__ == "__main__":
+    main()
