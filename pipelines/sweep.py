@@ -75,7 +75,6 @@ class Plan:
         there, chosen = (manifest["name"], manifest["shape"][1]), (_dataset(params), resolution)
         require(there == chosen, f"{TABLE} holds {there[0]} of {there[1]} px, and {chosen[0]} of {chosen[1]} px was "
                 "chosen; compose that, and run `python -m pipelines.prepare`")
-        self.space = space_of(params)
         interval = -(-self.sweep.images // self.sweep.reports)
         batch = params.run.training.batch_size
         require(interval >= batch, f"sweep.reports: {self.sweep.reports} in {self.sweep.images} images would be closer "
