@@ -57,7 +57,7 @@ class Mixture:
     """Equal Gaussians around `centres` (K, 2), as images of shape (2, 1, 1), without end: what stands at a position
     depends on the seed and the position alone."""
 
-    shape, classes = (2, 1, 1), ()
+    shape, classes, label_counts = (2, 1, 1), (), ()
 
     def __init__(self, centres: np.ndarray, sigma: float = SIGMA):
         self.centres, self.sigma = centres, sigma

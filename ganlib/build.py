@@ -5,6 +5,10 @@ import pkgutil
 from types import ModuleType
 from typing import Any
 
+import torch
+from torch import nn
+
+from ganlib import seeds
 from ganlib.config import ConfigError, parse, suggest
 
 # room → its section of the configuration, where unlike
@@ -33,6 +37,14 @@ def component(room: str, section: dict[str, Any]) -> tuple[ModuleType, Any]:
     found = module(room, section["name"])
     options = {key: value for key, value in section.items() if key != "name"}
     return found, parse(found.Config, options, _section(room))
+
+
+def networks(section: dict[str, Any], shape: tuple[int, int, int], classes: int, seed: int) -> dict[str, nn.Module]:
+    """Role → network for images of `shape` (C, H, W) in so many classes, freshly initialised from the seed."""
+    found, config = component("networks", section)
+    with torch.random.fork_rng():
+        torch.manual_seed(seeds.derive("weights", seed))
+        return found.build(config, shape, classes)
 
 
 def _section(room: str) -> str:

@@ -1,4 +1,5 @@
-"""A table of evaluated generators, best first. Numbers of unequal protocols are refused.
+"""A table of evaluated generators, best first by the distance that they are chosen by; the one to report stands beside
+it. Those of one protocol are compared with the noise of their difference; numbers of unequal protocols are refused.
 
     python -m pipelines.compare evaluation/metrics.json ../other/evaluation/metrics.json
     python -m pipelines.compare models:/ganlib-fashion_mnist/1 models:/ganlib-fashion_mnist/2
@@ -10,7 +11,7 @@ import json
 import math
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
@@ -22,16 +23,27 @@ from pipelines import tracking
 VERSION = re.compile(r"models:/([^/@]+)(?:/(\d+)|@(.+))")
 
 
-def compare(places: list[str]) -> list[tuple[Measured, float, float]]:
-    """The distances of some metrics.json or registered versions, smallest first; beside each how much smaller it is
-    than the next, and the standard error of that (NaN for the last). ProtocolMismatch where they cannot be compared."""
-    ranked = sorted(map(read, places), key=lambda measured: measured.value)
-    gaps = [improvement(better, worse) for better, worse in itertools.pairwise(ranked)]
-    return [(measured, *gap) for measured, gap in zip(ranked, [*gaps, (math.nan, math.nan)], strict=True)]
+class Ranked(NamedTuple):
+    """A generator in the table."""
+
+    measured: Measured  # the distance by which it was chosen
+    reported: float  # the one of test images
+    failed: bool  # not clearly better than before its training
+    gain: float  # by how much it is better than the next; NaN for the last
+    noise: float  # the standard error of that
 
 
-def read(place: str) -> Measured:
-    """The distance that a metrics.json holds, or the tags of a registered version. ConfigError if there is none."""
+def compare(places: list[str]) -> list[Ranked]:
+    """Some metrics.json or registered versions, that of the smallest distance first, those without one last.
+    ProtocolMismatch where they cannot be compared."""
+    found = sorted(map(read, places), key=lambda one: (math.isnan(one.measured.value), one.measured.value))
+    gaps = [improvement(better.measured, worse.measured) for better, worse in itertools.pairwise(found)]
+    return [one._replace(gain=gain, noise=noise)
+            for one, (gain, noise) in zip(found, [*gaps, (math.nan, math.nan)], strict=True)]
+
+
+def read(place: str) -> Ranked:
+    """What a metrics.json holds, or the tags of a registered version. ConfigError if there is none."""
     if match := VERSION.fullmatch(place):
         name, version, alias = match.groups()
         client = MlflowClient(tracking.store())
@@ -40,12 +52,15 @@ def read(place: str) -> Measured:
                     else client.get_model_version_by_alias(name, alias)).tags
         except MlflowException as error:
             raise ConfigError(f"{place}: {tracking.short(error)}") from None
-        return of_tags(place, tags)
+        return Ranked(of_tags(place, tags), _number(tags.get(tags.get("distance", ""))),
+                      tags.get("failed", "no") != "no", math.nan, math.nan)
     path = Path(place)
     try:
         measured = json.loads(path.read_text())
-        entry = measured[measured["distance"]]
-        return Measured(place, entry["value"], _number(entry.get("standard_error")), measured["protocol"])
+        reported = measured[measured["distance"]]
+        entry = measured[measured["choice"]] if "choice" in measured else reported  # folders have one distance alone
+        return Ranked(Measured(place, entry["value"], tuple(entry.get("left_out", ())), measured["protocol"]),
+                      reported["value"], measured.get("failed") is not None, math.nan, math.nan)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{place}: no evaluation here ({error!r}); name a metrics.json that `pipelines.evaluate` "
                           "wrote, or models:/<name>/<version>") from None
@@ -53,7 +68,7 @@ def read(place: str) -> Measured:
 
 def of_tags(name: str, tags: dict[str, Any]) -> Measured:
     """What `pipelines.register` noted of a version; NaN, which is never better, where it noted no distance."""
-    return Measured(name, _number(tags.get(tags.get("distance", ""))), _number(tags.get("standard_error")),
+    return Measured(name, _number(tags.get(tags.get("choice", ""))), tuple(json.loads(tags.get("left_out", "[]"))),
                     json.loads(tags.get("protocol", "{}")))
 
 
@@ -68,12 +83,16 @@ def main() -> None:
         ranked = compare(parser.parse_args().places)
     except ConfigError as error:
         raise SystemExit(f"compare: {error}") from None
-    width = max(len(measured.name) for measured, _, _ in ranked)
-    print(f"{'':{width}}  {ranked[0][0].protocol['distance']:>22}  better than the next by")
-    for measured, gain, noise in ranked:
-        value = f"{measured.value:.4g} ± {measured.standard_error:.2g}"
-        gap = "" if math.isnan(gain) else f"{gain:.3g} ± {noise:.2g}"
-        print(f"{measured.name:{width}}  {value:>22}  {gap}".rstrip())
+    width = max(len(one.measured.name) for one in ranked)
+    protocol = ranked[0].measured.protocol
+    print(f"{'':{width}}  {'to report':>10}  {'to choose by':>18}  better than the next by")
+    for one in ranked:
+        value = f"{one.measured.value:.4g} ± {one.measured.standard_error:.2g}"
+        gap = "" if math.isnan(one.gain) else f"{one.gain:.3g} ± {one.noise:.2g}"
+        failed = "  FAILED: not clearly better than untrained" if one.failed else ""
+        print(f"{one.measured.name:{width}}  {one.reported:>10.4g}  {value:>18}  {gap:<23}{failed}".rstrip())
+    print(f"{protocol['distance']}: to report, of {protocol['real_split']} images; to choose by, of the split "
+          f"{protocol.get('chosen_by') or protocol['real_split']}; ±: standard error")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,10 @@
     python -m pipelines.evaluate --real DIR --fake DIR
 
     metrics.json        every number: {"value", "standard_error" and "interval" where its noise is known, "floor": of
-                        real training images}, class shares, the protocol
+                        real images in place of generated ones}, class shares, the protocol; `distance` names the number
+                        to report, of test images, `choice` the one to choose by, of other images (`…_validation`);
+                        `failed` says so where the generator is not clearly better than before its training, and
+                        `cautions` what these numbers cannot tell
     numbers/*.json      the same, one number a file: `dvc metrics show` makes a row of each file
     samples.png         100 images; classes.png: by the class that the classifier sees in them
     progress.png        the same latents, over the images seen in training; animation.png: one after the other
@@ -36,7 +39,8 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ganlib.config import ConfigError, parse
+from ganlib import seeds
+from ganlib.config import ConfigError, parse, require
 from ganlib.datasets.table import Table
 from ganlib.metrics import (
     Statistics,
@@ -49,16 +53,27 @@ from ganlib.metrics import (
     precision_recall_curve,
     slerp,
 )
+from ganlib.metrics.comparison import learned
 from ganlib.metrics.features import Extractor
 from ganlib.metrics.protocol import Evaluation, ProtocolMismatch, require_equal
 from ganlib.sampling import generator as generators
 from ganlib.training.state import write_text
 from pipelines import illustrations
 from pipelines.evaluate_folders import evaluate_folders
-from pipelines.measure import CLUSTERINGS, enough_of_each, make_extractor, make_protocol, numbers, run, use_cores
+from pipelines.measure import (
+    CLUSTERINGS,
+    choice_of,
+    distance_of,
+    enough_of_each,
+    make_extractor,
+    make_protocol,
+    numbers,
+    run,
+    use_cores,
+)
 from pipelines.params import load
 from pipelines.prepare import TABLE
-from pipelines.reference import CLASSIFIER, REFERENCE
+from pipelines.reference import CLASSIFIER, REFERENCE, others_of
 
 PATHS = 500  # of the path length
 QUERIES = 1000  # images whose nearest training image is looked for
@@ -75,21 +90,23 @@ def evaluate(evaluation: Evaluation, model: Path = MODEL, reference: Path = REFE
     generator, description = generators.load(model)
     stored = _stored(reference)
     network = make_extractor(evaluation, reference / CLASSIFIER)
-    protocol = dataclasses.asdict(make_protocol(evaluation, network, test))
+    choice = choice_of(measured_by := make_protocol(evaluation, network, table))
+    protocol = dataclasses.asdict(measured_by)
     try:
         require_equal(stored["protocol"], protocol, str(reference), "this evaluation")
     except ProtocolMismatch as error:
         raise ConfigError(f"{error}; run `python -m pipelines.reference`") from None
     if description["data_sha256"] != protocol["data_sha256"]:
         raise ConfigError(f"{model} was trained on other data than {table} holds; run `dvc repro`")
-    features = {name: tensor.float() for name, tensor in load_file(reference / "features.safetensors").items()}
-    real = features["test"]
+    features = load_file(reference / "features.safetensors")
+    real, chosen_by = features["test"], Statistics.from_features(features["others"][:measured_by.choosing_images])
 
     images = _sample(generator, evaluation)
     fake, logits = run(network, images, evaluation, "generated images")
     metrics = numbers(network, evaluation, real, fake, logits)
     noise, _ = run(network, _sample(generators.untrained(model)[0], evaluation), evaluation, "untrained generator")
     metrics[network.distance]["untrained"] = frechet_distance(Statistics.from_features(real), noise)
+    metrics[choice] = distance_of(chosen_by, fake, evaluation) | {"untrained": frechet_distance(chosen_by, noise)}
     metrics["memorization"] = copied(train, test, images)
     length, noise_of_length = path_length(generator, network, evaluation)
     metrics["perceptual_path_length"] = {"value": length, "standard_error": noise_of_length}
@@ -108,19 +125,44 @@ def evaluate(evaluation: Evaluation, model: Path = MODEL, reference: Path = REFE
     directory.mkdir(parents=True, exist_ok=True)
     floor_curve = load_file(reference / "curve.safetensors")
     curves = {"generated": precision_recall_curve(real, fake, runs=CLUSTERINGS, seed=evaluation.seed),
-              "real training images": (floor_curve["precision"].numpy(), floor_curve["recall"].numpy())}
+              "other real images": (floor_curve["precision"].numpy(), floor_curve["recall"].numpy())}
     illustrations.save(illustrations.draw(
         generator, images, seed=evaluation.seed, snapshots=model / "snapshots", features=fake,
-        known=train.evenly(evaluation.images).images, known_features=features["train"], real_images=train.images,
+        known=others_of(table, evaluation.images).images, known_features=features["others"], real_images=train.images,
         classes=train.classes, seen=seen, truncation=evaluation.truncation, curves=curves,
     ), directory)  # fmt: skip
     by_class = {f"class_share.{name}": {"value": share, "floor": stored["class_shares"][name]}
                 for name, share in shares.items()}
     _write_numbers(directory / "numbers", {**metrics, **by_class})
-    result = {"distance": network.distance, **metrics, **({"class_shares": shares} if shares else {}),
+    result = {"distance": network.distance, "choice": choice, "failed": failure(choice, metrics[choice]),
+              "cautions": stored["cautions"], **metrics, **({"class_shares": shares} if shares else {}),
               "protocol": {**protocol, "ema": description["ema"]}}
     write_text(directory / "metrics.json", json.dumps(result, indent=2) + "\n")
     return result
+
+
+def measured_again(evaluation: Evaluation, model: Path, reference: Path = REFERENCE, table: Path = TABLE
+                   ) -> dict[str, Any]:
+    """The distance to choose by, of a generator that was measured in another way or trained on another version of the
+    data. ConfigError if it makes images of another shape, or its networks are not those of today."""
+    generator, description = generators.load(model)
+    train = Table.open(table, "train")
+    shape = "×".join(map(str, train.shape))
+    require(tuple(description["shape"]) == train.shape, f"it makes images of another shape than {shape}")
+    network = make_extractor(evaluation, reference / CLASSIFIER)
+    real = load_file(reference / "features.safetensors")["others"]
+    fake, _ = run(network, _sample(generator, evaluation), evaluation, "images of the champion")
+    chosen_by = real[:make_protocol(evaluation, network, table).choosing_images]
+    return distance_of(Statistics.from_features(chosen_by), fake, evaluation)
+
+
+def failure(name: str, entry: dict[str, Any]) -> str | None:
+    """Why a generator counts as failed, by the distance that it is chosen by; None if it does not."""
+    value, noise, untrained, floor = (entry[key] for key in ("value", "standard_error", "untrained", "floor"))
+    if learned(value, noise, untrained, floor):
+        return None
+    return (f"{name} is {value:.4g} ± {noise:.2g}, and {untrained:.4g} before any training: this generator is not "
+            "clearly better than an untrained one")
 
 
 def _stored(directory: Path) -> dict[str, Any]:
@@ -133,7 +175,7 @@ def _stored(directory: Path) -> dict[str, Any]:
 def _told(generator: Any, evaluation: Evaluation, distance: str, images: Tensor, fake: Tensor, seen: Tensor,
           test: Table, real: Tensor) -> dict[str, dict[str, Any]]:
     """What can be asked of a generator that is told a label, or a code that may be given a class's name."""
-    told = generators.in_turn(generator, len(images))
+    told = generators.labels_of(generator, len(images))
     if told is None:
         return {}
     if generator.labels_are_codes:
@@ -145,10 +187,12 @@ def _told(generator: Any, evaluation: Evaluation, distance: str, images: Tensor,
         within, _ = intra_class_distance(real, chosen.labels, fake, told)
         found[f"intra_class_{distance}"] = {"value": within}
     shown = evaluation.classifier_images
-    lesson = generators.sample(generator, min(shown, LESSON), evaluation.seed + 1, None, evaluation.truncation)
+    lesson = generators.sample(generator, min(shown, LESSON), seeds.derive("lesson", evaluation.seed), None,
+                                evaluation.truncation)
+    taught = generators.labels_of(generator, len(lesson))
+    assert taught is not None
     with tqdm(total=shown, desc="classifier of generated images", unit=" images", disable=None) as bar:
-        score = classification_accuracy_score(test.images, test.labels, lesson,
-                                              torch.arange(len(lesson)) % generator.classes, test.classes, shown,
+        score = classification_accuracy_score(test.images, test.labels, lesson, taught, test.classes, shown,
                                               evaluation.seed, bar.update)
     return {**found, "classification_accuracy_score": {"value": score}}
 
@@ -165,7 +209,7 @@ def copied(train: Table, test: Table, images: Tensor) -> dict[str, Any]:
 
 
 def path_length(generator: Any, network: Extractor, evaluation: Evaluation) -> tuple[float, float]:
-    """The perceptual path length by the extractor's features, labels in turn, and its standard error."""
+    """The perceptual path length by the extractor's features, and its standard error."""
     device = next(generator.parameters()).device
 
     def decode(z: Tensor, label: Tensor | None = None) -> Tensor:
@@ -174,7 +218,7 @@ def path_length(generator: Any, network: Extractor, evaluation: Evaluation) -> t
 
     a, b = (evaluation.truncation * generators.latents(generator, 2 * PATHS, evaluation.seed)).split(PATHS)
     return perceptual_path_length(decode, lambda pixels: network(pixels)[0], a, b, slerp,
-                                  labels=generators.in_turn(generator, PATHS), seed=evaluation.seed)
+                                  labels=generators.labels_of(generator, PATHS), seed=evaluation.seed)
 
 
 def _sample(generator: nn.Module, evaluation: Evaluation) -> Tensor:
@@ -182,10 +226,12 @@ def _sample(generator: nn.Module, evaluation: Evaluation) -> Tensor:
 
 
 def label_accuracy(told: Tensor, seen: Tensor, name_codes: bool = False) -> float:
-    """The share of images whose told label (N,) is the class seen (N,). With `name_codes`, each code first gets a class
-    of its own: those names under which the share is the largest."""
+    """The share of images whose told label (N,) is the class seen (N,), the mean over the labels: a rare one counts as
+    much as a frequent one. With `name_codes`, which are equally frequent, each code first gets a class of its own:
+    those names under which the share of all images is the largest."""
     if not name_codes:
-        return float((told == seen).double().mean())
+        right = (told == seen).double()
+        return float(torch.stack([right[told == label].mean() for label in told.unique()]).mean())
     size = int(max(told.max(), seen.max())) + 1
     together = torch.zeros(size, size).index_put_((told, seen), torch.ones(len(told)), accumulate=True)
     rows, columns = linear_sum_assignment(together.numpy(), maximize=True)
@@ -213,6 +259,9 @@ def show(result: dict[str, Any]) -> str:
             lines.append(f"{name:32} {' '.join(cells)}".rstrip())
     if "class_shares" in result:
         lines.append("shares  " + ", ".join(f"{name} {share:.1%}" for name, share in result["class_shares"].items()))
+    lines += [f"caution {caution}" for caution in result.get("cautions", [])]
+    if result.get("failed"):
+        lines.append(f"FAILED  {result['failed']}")
     return "\n".join(lines)
 
 
@@ -261,7 +310,8 @@ def stage(start: float) -> None:
     print(show(result))
     protocol = result["protocol"]
     print(f"{protocol['generated_images']:,} generated against {protocol['real_images']:,} real test images, "
-          f"{protocol['extractor']} at {protocol['resize']} px; floor: real training images instead; ±: standard error")
+          f"{protocol['extractor']} at {protocol['resize']} px; floor: other real images instead; ±: standard error; "
+          f"to choose by: {result['choice']}")
     print(f"→ {EVALUATION}/metrics.json and pictures in {time.monotonic() - start:.0f} s")
 
 

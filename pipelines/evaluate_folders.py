@@ -17,7 +17,7 @@ from ganlib.config import require
 from ganlib.datasets import folder
 from ganlib.metrics.features import Extractor, extract
 from ganlib.metrics.protocol import Evaluation, Protocol
-from pipelines.measure import least, make_extractor, numbers, splits_of
+from pipelines.measure import groups_of, make_extractor, numbers, splits_of
 
 
 def evaluate_folders(real: Path, fake: Path, evaluation: Evaluation, images: int | None = None,
@@ -30,7 +30,7 @@ def evaluate_folders(real: Path, fake: Path, evaluation: Evaluation, images: int
     Raises ConfigError for a folder with fewer images than are needed, and for a file that cannot be read.
     """
     require(images is None or images >= 1, f"--images: at least 1, got {images}; without it all are taken")
-    needed, found = least(evaluation), {}
+    needed, found = evaluation.least, {}
     for where, root in (("--real", real), ("--fake", fake)):
         files, _ = folder.images_below(root, where)
         found[where] = files if images is None else [files[place * len(files) // images] for place in range(images)]
@@ -46,7 +46,7 @@ def evaluate_folders(real: Path, fake: Path, evaluation: Evaluation, images: int
         resize=network.resize, resize_method=network.resize_method, real_split="folder",
         real_images=len(real_features), generated_images=len(fake_features), quantisation="uint8", ema=None,
         truncation=None, seed=evaluation.seed, data_sha256=data_sha256, neighbours=evaluation.neighbours,
-        splits=splits_of(evaluation, len(logits)),
+        splits=splits_of(evaluation, len(logits)), groups=groups_of(len(fake_features)),
     )  # fmt: skip
     return {
         "distance": network.distance, **numbers(network, evaluation, real_features, fake_features, logits),

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ganlib import seeds
 from ganlib.config import ConfigError, require
 from ganlib.datasets.table import Table
 from ganlib.sampling import generator as generators
@@ -48,9 +49,9 @@ def human_test(model: Path = MODEL, table: Path = TABLE, out: Path = PAGE, image
     height, width = test.shape[1:]
     rounds = min(rounds, 2 * len(test) // images, max(PIXELS // (images * height * width), 1))
     half = images * rounds // 2
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(seeds.derive("human test", seed))
     real = test.images[np.sort(rng.choice(len(test), half, replace=False))]
-    fake = generators.sample(generator, half, seed).numpy()
+    fake = generators.sample(generator, half, seeds.derive("human test", seed)).numpy()
     # Each round: half of it real; then mixed. All in one picture, so that nothing tells the two kinds apart.
     kinds = np.concatenate([rng.permutation(images) % 2 for _ in range(rounds)])
     mixed = np.empty((2 * half, *real.shape[1:]), np.uint8)

@@ -34,7 +34,7 @@ def draw(generator: Any, images: Tensor, *, seed: int, snapshots: Path, features
 
     images: uint8 (N, C, H, W) of the generator from `seed` and with `truncation`, with their `features` (N, d);
     snapshots: the directory of the grids made while training; real_images: those of the training split, uint8; known:
-    those of them that have `known_features` (n, d); seen: the class (N,) that a classifier sees in each of the images,
+    real images with `known_features` (n, d); seen: the class (N,) that a classifier sees in each of the images,
     where there is one; curves: what is compared with the real images → precision and recall along its curve.
     """
     columns = min(max(SIDE // (images.shape[3] * _scale(images)), 1), ROWS)
@@ -98,7 +98,7 @@ def interpolation(generator: Any, seed: int) -> Image.Image:
     """Paths between latents, each straight and spherical, with the norm in the middle of the way."""
     ends = generators.latents(generator, ROWS, seed)
     t = torch.linspace(0, 1, ROWS)[:, None]
-    label = generators.in_turn(generator, ROWS // 2)
+    label = torch.arange(ROWS // 2) % generator.classes if generator.classes else None
     rows = []
     for pair in range(ROWS // 2):
         a, b = ends[pair].expand(ROWS, -1), ends[ROWS // 2 + pair].expand(ROWS, -1)
@@ -190,7 +190,8 @@ def codes(generator: Any, seed: int) -> Image.Image:
 
 def neighbours(images: Tensor, features: Tensor, known: np.ndarray, known_features: Tensor,
                real_images: np.ndarray) -> Image.Image:
-    """Samples, and beside each its nearest real training images: by features among the `known`, by pixels among all."""
+    """Samples, and beside each its nearest real images: by features among the `known`, by pixels among all those that
+    were trained on."""
     assert len(known) == len(known_features)
     by_features, _ = nearest(features[:ROWS], known_features, NEIGHBOURS)
     pixels = real_images.reshape(len(real_images), -1)
@@ -200,8 +201,8 @@ def neighbours(images: Tensor, features: Tensor, known: np.ndarray, known_featur
     for index, (near, like) in enumerate(zip(by_features.numpy(), by_pixels.numpy(), strict=True)):
         row = np.concatenate([images[index:index + 1].numpy(), gap, known[near], gap, real_images[like]])
         rows.append((f"sample {index + 1}", _row(row)))
-    return captioned(rows, f"sample | nearest of {len(known):,} real training images by features | "
-                           f"of all {len(real_images):,} by pixels")
+    return captioned(rows, f"sample | nearest of {len(known):,} other real images by features | "
+                           f"of all {len(real_images):,} training images by pixels")
 
 
 def _scale(images: Tensor) -> int:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ganlib.config import require
-from ganlib.datasets.table import Table
+from ganlib import seeds
+from ganlib.datasets.table import Table, choosing
 from ganlib.metrics import (
     Statistics,
     collision_test,
@@ -28,14 +28,14 @@ from ganlib.metrics import (
     sliced_wasserstein_lower_bound,
 )
 from ganlib.metrics.features import Extractor, extract, extractor
-from ganlib.metrics.protocol import Evaluation, Protocol
+from ganlib.metrics.protocol import DENSITY_NEIGHBOURS, Evaluation, Protocol, require_enough
 from ganlib.metrics.uncertainty import Interval
 
 GROUPS = 10  # of the jackknife
 POINTS = 6  # of the line in 1/N
 PROJECTIONS = 500  # random directions of the sliced distance
 CLUSTERINGS = 2  # averaged in the curve of precision and recall
-DENSITY_NEIGHBOURS = 5  # k of density and coverage, as in their paper
+POOR_CLASSIFIER = 0.75  # accuracy below which class shares are said to be rough
 MOST_THREADS = 8  # of more, batches that fit the cache gain nothing
 
 
@@ -60,28 +60,53 @@ def make_extractor(evaluation: Evaluation, classifier: Path | None = None) -> Ex
     return extractor(evaluation.extractor, evaluation.resize, weights, device)
 
 
-def make_protocol(evaluation: Evaluation, network: Extractor, test: Table) -> Protocol:
-    """The protocol of the numbers of EMA weights; `test` gives the number of real images, if it has not enough."""
-    count = min(evaluation.images, len(test))
-    require(count >= least(evaluation), f"evaluation.images: the test split has {len(test)} images, of which "
-            f"{evaluation.images} are asked for, and at least {least(evaluation)} are needed")
+def make_protocol(evaluation: Evaluation, network: Extractor, table: Path) -> Protocol:
+    """The protocol of the numbers of EMA weights. Where a split of the table has not so many images as are asked for,
+    all of them are taken."""
+    test, (split, chosen_by) = Table.open(table, "test"), choosing(table)
+    require_enough(evaluation, {name: about["images"] for name, about in test.manifest["splits"].items()})
     return Protocol(
         distance=network.distance, extractor=network.name, weights_sha256=network.weights_sha256,
         resize=network.resize, resize_method=network.resize_method, real_split="test, evenly spread",
-        real_images=count, generated_images=evaluation.images, quantisation="uint8", ema=True,
-        truncation=evaluation.truncation, seed=evaluation.seed, data_sha256=test.manifest["sha256"],
+        real_images=min(evaluation.images, len(test)), generated_images=evaluation.images, quantisation="uint8",
+        ema=True, truncation=evaluation.truncation, seed=evaluation.seed, data_sha256=test.manifest["sha256"],
         neighbours=evaluation.neighbours, splits=splits_of(evaluation, evaluation.images),
+        groups=groups_of(evaluation.images), chosen_by=split, choosing_images=min(evaluation.images, len(chosen_by)),
+        labels="in the shares of the training split",
     )  # fmt: skip
 
 
-def least(evaluation: Evaluation) -> int:
-    """How many images of either kind the numbers need: more than the neighbours they look for."""
-    return max(evaluation.neighbours, DENSITY_NEIGHBOURS) + 1
+def choice_of(protocol: Protocol) -> str:
+    """The name of the distance by which generators are chosen."""
+    return f"{protocol.distance}_{protocol.chosen_by}"
+
+
+def cautions(protocol: Protocol, dimensions: int, classifier_accuracy: float | None) -> list[str]:
+    """What these numbers cannot tell, for people: of features of so many dimensions, and with a classifier that is
+    right so often, where there is one."""
+    found = []
+    if min(protocol.real_images, protocol.generated_images) < dimensions:
+        found.append(f"{protocol.real_images:,} real and {protocol.generated_images:,} generated images in "
+                     f"{dimensions:,} dimensions: much of a distance is then bias, as the floor shows, and the errors "
+                     "are those of chance alone. Compare with the floor, and not with numbers of more images; "
+                     "kernel_distance has no such bias")
+    if protocol.chosen_by == "train":
+        found.append("the data set is too small for a validation split: generators are chosen by their distance to "
+                     "training images, which copies of these would win")
+    if classifier_accuracy is not None and classifier_accuracy < POOR_CLASSIFIER:
+        found.append(f"classes are counted by a classifier that is right on {classifier_accuracy:.0%} of the test "
+                     "images: class shares and label accuracy are rough")
+    return found
 
 
 def splits_of(evaluation: Evaluation, images: int) -> int:
     """The splits of the inception score: as many as asked for, or as there are images."""
     return min(evaluation.splits, images)
+
+
+def groups_of(images: int) -> int:
+    """The groups of the jackknife for so many generated images."""
+    return min(GROUPS, images // 2)
 
 
 def run(network: Extractor, images: np.ndarray | Tensor, evaluation: Evaluation, what: str) -> tuple[Tensor, Tensor]:
@@ -94,7 +119,7 @@ def numbers(network: Extractor, evaluation: Evaluation, real: Tensor, fake: Tens
             noise: bool = True) -> dict[str, dict[str, Any]]:
     """All numbers of some images, by their features (m, d) and logits, against the features (n, d) of the real ones:
     name → {"value"}; with `noise` the distances' "standard_error" and "interval" (95 %) too, which takes longer."""
-    random = torch.Generator().manual_seed(evaluation.seed)
+    random = seeds.stream("mixed", evaluation.seed)
     real = real[torch.randperm(len(real), generator=random)]  # images may come sorted by label, and splits, halves and
     order = torch.randperm(len(fake), generator=random)  # subsets are taken in their order
     fake, logits = fake[order], logits[order]
@@ -105,9 +130,8 @@ def numbers(network: Extractor, evaluation: Evaluation, real: Tensor, fake: Tens
     bound = sliced_wasserstein_lower_bound(real, fake, PROJECTIONS, evaluation.seed)
     repeated = collision_test(fake, real=real)
     if noise:
-        groups = min(GROUPS, len(fake) // 2)
-        distance = _with_error(frechet_interval(statistics, fake, groups, seed=evaluation.seed))
-        by_kernel = _with_error(kernel_interval(real, fake, groups, seed=evaluation.seed))
+        distance = distance_of(statistics, fake, evaluation)
+        by_kernel = _with_error(kernel_interval(real, fake, groups_of(len(fake)), seed=evaluation.seed))
     else:
         distance = {"value": frechet_distance(statistics, fake)}
         by_kernel = {"value": kernel_distance(real, fake)}
@@ -135,6 +159,11 @@ def numbers(network: Extractor, evaluation: Evaluation, real: Tensor, fake: Tens
     return found
 
 
+def distance_of(real: Statistics, fake: Tensor, evaluation: Evaluation) -> dict[str, Any]:
+    """The Fréchet distance of features (m, d) with its noise, as `numbers` gives it."""
+    return _with_error(frechet_interval(real, fake, groups_of(len(fake)), seed=evaluation.seed))
+
+
 def enough_of_each(*labels: np.ndarray | Tensor) -> bool:
     """Whether every set of labels has each class of the others at least twice, as a distance within a class needs."""
     counts = [dict(zip(*np.unique(np.asarray(part), return_counts=True), strict=True)) for part in labels]
@@ -143,4 +172,4 @@ def enough_of_each(*labels: np.ndarray | Tensor) -> bool:
 
 def _with_error(estimate: Interval) -> dict[str, Any]:
     return {"value": float(estimate.value), "standard_error": float(estimate.standard_error),
-            "interval": [float(estimate.low), float(estimate.high)]}
+            "interval": [float(estimate.low), float(estimate.high)], "left_out": list(estimate.left_out)}

@@ -20,7 +20,9 @@ SECTIONS = ("dataset", "networks", "objective", "training", "evaluation", "regis
 
 @dataclass(frozen=True)
 class Cluster:
-    """Where training runs. Its results depend on it in the order of sums alone."""
+    """Where training runs. Its results depend on it in the order of sums; on the number of workers, where networks have
+    batch norms over each worker's share of the batch (see `Run.share`); and, by `training.precision=auto`, on the kind
+    of processor."""
 
     workers: int = 1
     cpus_per_worker: int = 1
@@ -65,10 +67,15 @@ class Sweep:
     gpus_per_worker: float | None = None  # of a trial's; None: those of `cluster`
     concurrent: int | None = None  # trials at once; None: as many as the cluster holds
     register: bool = True  # the winner, trained in full
+    confirm: int = 3  # new seeds that the best configuration is trained with again, as long as a trial
 
     def __post_init__(self) -> None:
         for name in ("images", "reports", "workers"):
             require(getattr(self, name) >= 1, f"{name}: must be at least 1, got {getattr(self, name)}")
+        require(self.confirm >= 0, f"confirm: must not be negative, got {self.confirm}; 0 leaves the best configuration"
+                " its distance in the search, which is biased low")
+        require(self.confirm == 0 or self.scheduler != "pbt", "confirm: what population-based training finds cannot be "
+                "trained again, since its learning rates changed on the way; write 0")
         require(self.trials is None or self.trials >= 1, f"trials: must be at least 1, got {self.trials}; null: all of "
                 "a grid")
         require(self.trials is not None or self.search == "grid", "trials: how many? (null, all, is for search=grid)")

@@ -11,14 +11,16 @@ import yaml
 from tqdm import tqdm
 
 from ganlib import build
-from ganlib.config import ConfigError
+from ganlib.config import ConfigError, parse
 from ganlib.datasets.table import read_manifest
+from ganlib.metrics.protocol import Evaluation, require_enough
 
 TABLE = Path("data/table")
 
 
-def run(section: Any, directory: Path = TABLE) -> dict[str, Any]:
-    """Prepare the data set of a `dataset` section; gives the manifest of the table."""
+def run(section: Any, directory: Path = TABLE, evaluation: Evaluation | None = None) -> dict[str, Any]:
+    """Prepare the data set of a `dataset` section; gives the manifest of the table. ConfigError, before any image is
+    read, if the splits are too small for the `evaluation`."""
     source, config = build.component("datasets", section)
     with tqdm(unit=" images", disable=None, leave=False) as bar:  # None: no bar where stderr is not a terminal
 
@@ -26,7 +28,7 @@ def run(section: Any, directory: Path = TABLE) -> dict[str, Any]:
             bar.total = total
             bar.update(done - bar.n)
 
-        source.prepare(config, directory, progress)
+        source.prepare(config, directory, progress, lambda images: require_enough(evaluation or Evaluation(), images))
     return read_manifest(directory)
 
 
@@ -35,9 +37,9 @@ def main() -> None:
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     arguments = parser.parse_args()
     try:
-        # Only this section: preparing data must not wait for an objective that is still being written.
-        section = (yaml.safe_load(arguments.params.read_text()) or {}).get("dataset")
-        manifest = run(section)
+        # Only these sections: preparing data must not wait for an objective that is still being written.
+        raw = yaml.safe_load(arguments.params.read_text()) or {}
+        manifest = run(raw.get("dataset"), evaluation=parse(Evaluation, raw.get("evaluation", {}), "evaluation"))
     except (ConfigError, OSError) as error:
         raise SystemExit(f"prepare: {error}") from None
     counts = ", ".join(f"{split['images']} {name}" for name, split in manifest["splits"].items())

@@ -89,15 +89,17 @@ def _without_seed(values: Values) -> Values:
     return {name: value for name, value in values.items() if name != "seed"}
 
 
-def write_csv(path: Path, rows: list[Row], names: list[str]) -> None:
-    """The table, a row for each configuration, with a column for each of the parameters `names`."""
+def write_csv(path: Path, rows: list[Row], names: list[str], floor: float) -> None:
+    """The table, a row for each configuration, with a column for each of the parameters `names`. `floor`: the distance
+    that real images reach."""
     temporary = path.with_name(path.name + ".tmp")
     with temporary.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["rank", *names, "distance", "half_width", "seeds", "images_seen", "end", "reason"])
+        writer.writerow(["rank", *names, "distance", "floor", "half_width", "seeds", "images_seen", "end", "reason"])
         for number, row in enumerate(rows, 1):
-            writer.writerow([number, *(row.values.get(name, "") for name in names), _number(row.distance),
-                             _number(row.half_width), len(row.outcomes), row.images_seen, row.state, reason(row)])
+            writer.writerow([number, *(row.values.get(name, "") for name in names),
+                             *map(_number, (row.distance, floor, row.half_width)),
+                             len(row.outcomes), row.images_seen, row.state, reason(row)])
     temporary.replace(path)
 
 
@@ -106,8 +108,8 @@ def reason(row: Row) -> str:
     return next((outcome.reason for outcome in row.outcomes if outcome.reason), "")
 
 
-def show(rows: list[Row], names: list[str], most: int = 30) -> str:
-    """The table for people."""
+def show(rows: list[Row], names: list[str], floor: float, most: int = 30) -> str:
+    """The table for people, with the floor below."""
     cells = [["", *names, "distance", "±", "images seen", ""]]
     for number, row in enumerate(rows[:most], 1):
         end = "" if row.state == COMPLETE else f"{row.state} {reason(row)}".strip()
@@ -117,7 +119,8 @@ def show(rows: list[Row], names: list[str], most: int = 30) -> str:
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row[:-1], widths, strict=False)) + "  " + row[-1]
              for row in cells]
     more = [f"… and {len(rows) - most} more, in table.csv"] if len(rows) > most else []
-    return "\n".join(line.rstrip() for line in lines + more)
+    below = f"floor {floor:.3g}: the distance that real images reach"
+    return "\n".join(line.rstrip() for line in [*lines, *more, below])
 
 
 def _short(value: Any) -> str:

@@ -2,10 +2,12 @@
 
     python -m pipelines.reference
 
-    features.safetensors     `test`: of `evaluation.images` test images; `train`: of as many training images
-    curve.safetensors        precision and recall of those training images against the test images
+    features.safetensors     `test`: of `evaluation.images` test images, by which generators are reported; `others`: of
+                             as many that are no test images. The first `choosing_images` of these (see the protocol)
+                             are of the split by which generators are chosen, the rest are training images
+    curve.safetensors        precision and recall of the others against the test images
     classifier.safetensors   counts the classes of generated images; only where the data has labels
-    reference.json           the protocol, and `floor`: what real training images reach in place of generated ones
+    reference.json           the protocol, and `floor`: what the others reach in place of generated images
 """
 
 import dataclasses
@@ -21,10 +23,26 @@ from safetensors.torch import save_file
 from tqdm import tqdm
 
 from ganlib.config import ConfigError, require
-from ganlib.datasets.table import Table
-from ganlib.metrics import classifier, intra_class_distance, precision_recall_curve
+from ganlib.datasets.table import Table, choosing
+from ganlib.metrics import (
+    Statistics,
+    classifier,
+    frechet_distance,
+    intra_class_distance,
+    precision_recall_curve,
+)
 from ganlib.metrics.protocol import Evaluation
-from pipelines.measure import CLUSTERINGS, enough_of_each, make_extractor, make_protocol, numbers, run, use_cores
+from pipelines.measure import (
+    CLUSTERINGS,
+    cautions,
+    choice_of,
+    enough_of_each,
+    make_extractor,
+    make_protocol,
+    numbers,
+    run,
+    use_cores,
+)
 from pipelines.params import load
 from pipelines.prepare import TABLE
 
@@ -40,11 +58,12 @@ def reference(evaluation: Evaluation, table: Path = TABLE, directory: Path = REF
             "which has no labels; choose efficientnet_lite0")
     network = make_extractor(evaluation) if evaluation.extractor != "domain" else None  # refused before time is spent
     if network:
-        make_protocol(evaluation, network, test)
+        make_protocol(evaluation, network, table)
     temporary = directory.with_name(f".{directory.name}.partial")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     result: dict[str, Any] = {}
+    counter = None
     if train.labels is not None and test.labels is not None:
         with tqdm(total=evaluation.classifier_images, desc="classifier", unit=" images", disable=None) as bar:
             counter = classifier.train(train.images, train.labels, train.classes, evaluation.classifier_images,
@@ -52,22 +71,24 @@ def reference(evaluation: Evaluation, table: Path = TABLE, directory: Path = REF
         classifier.save(temporary / CLASSIFIER, counter)
         right = classifier.predict(counter, test.images) == torch.from_numpy(np.array(test.labels))
         result["classifier_accuracy"] = float(right.double().mean())
-        result["class_shares"] = classifier.class_shares(counter, train.evenly(evaluation.images).images)
 
     network = network or make_extractor(evaluation, temporary / CLASSIFIER)
-    protocol = make_protocol(evaluation, network, test)
-    result["protocol"] = dataclasses.asdict(protocol)
-    test, train = test.evenly(evaluation.images), train.evenly(evaluation.images)
+    protocol = make_protocol(evaluation, network, table)
+    test, others = test.evenly(evaluation.images), others_of(table, evaluation.images)
+    if counter:
+        result["class_shares"] = classifier.class_shares(counter, others.images)
     real, _ = run(network, test.images, evaluation, "real test images")
-    other, logits = run(network, train.images, evaluation, "real training images")
+    other, logits = run(network, others.images, evaluation, "other real images")
     measured = numbers(network, evaluation, real, other, logits, noise=False)
-    result["floor"] = {name: entry["value"] for name, entry in measured.items()}
-    if test.labels is not None and train.labels is not None and enough_of_each(test.labels, train.labels):
-        within, _ = intra_class_distance(real, test.labels, other, train.labels)
+    result |= {"protocol": dataclasses.asdict(protocol), "floor": {
+        **{name: entry["value"] for name, entry in measured.items()},
+        choice_of(protocol): frechet_distance(Statistics.from_features(other[:protocol.choosing_images]), real)}}
+    result["cautions"] = cautions(protocol, real.shape[1], result.get("classifier_accuracy"))
+    if test.labels is not None and others.labels is not None and enough_of_each(test.labels, others.labels):
+        within, _ = intra_class_distance(real, test.labels, other, others.labels)
         result["floor"][f"intra_class_{network.distance}"] = within
 
-    # Half precision is enough to find neighbours by; the numbers are computed from `test`, and not from `train`.
-    save_file({"test": real, "train": other.half()}, temporary / "features.safetensors")
+    save_file({"test": real, "others": other}, temporary / "features.safetensors")
     precision, recall = precision_recall_curve(real, other, runs=CLUSTERINGS, seed=evaluation.seed)
     save_file({"precision": torch.from_numpy(precision), "recall": torch.from_numpy(recall)},
               temporary / "curve.safetensors")
@@ -75,6 +96,18 @@ def reference(evaluation: Evaluation, table: Path = TABLE, directory: Path = REF
     shutil.rmtree(directory, ignore_errors=True)
     temporary.rename(directory)
     return result
+
+
+def others_of(table: Path, count: int) -> Table:
+    """`count` real images that are no test images: of the split by which generators are chosen, then, where those are
+    not enough, training images. All of them if there are no more."""
+    split, chosen_by = choosing(table)
+    images = chosen_by.evenly(count)
+    if split == "train" or len(images) == count:
+        return images
+    rest = Table.open(table, "train").evenly(count - len(images))
+    labels = None if images.labels is None or rest.labels is None else np.concatenate([images.labels, rest.labels])
+    return Table(np.concatenate([images.images, rest.images]), labels, images.classes, images.manifest)
 
 
 def main() -> None:
@@ -90,6 +123,8 @@ def main() -> None:
         print(f"floor     {name} {value:.5g}")
     if "classifier_accuracy" in result:
         print(f"classes   counted by a classifier that is right on {result['classifier_accuracy']:.1%} of the test set")
+    for caution in result["cautions"]:
+        print(f"caution   {caution}")
     print(f"→ {REFERENCE}/ in {time.monotonic() - start:.0f} s")
 
 

@@ -2,16 +2,20 @@
 
     python -m pipelines.register
 
-The alias `champion` moves to it only if its distance is better under the same protocol on the same data, by more than
-`registry.standard_errors` times the noise of the two. Running it again registers nothing twice: a version is known by
+The alias `champion` moves to it only if its distance to the validation split (`choice` in metrics.json; the one of
+test images is for reports alone) is better under the same protocol, by more than `registry.standard_errors` times the
+noise of their difference, and never to a generator that is not clearly better than an untrained one. A champion of
+another protocol is measured again under the new one. Running it again registers nothing twice: a version is known by
 the weights' SHA-256 together with the protocol.
 """
 
+import functools
 import hashlib
 import json
 import math
 import shutil
 import tempfile
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -26,11 +30,12 @@ from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
 
 import ganlib
 from ganlib.config import ConfigError
-from ganlib.metrics.comparison import improvement
-from ganlib.metrics.protocol import ProtocolMismatch
+from ganlib.metrics.comparison import Measured, improvement
+from ganlib.metrics.protocol import ProtocolMismatch, differences
 from ganlib.training import state
 from pipelines import tracking
 from pipelines.compare import of_tags
+from pipelines.evaluate import measured_again
 from pipelines.params import Registry, load
 from pipelines.revision import git_revision
 
@@ -38,12 +43,15 @@ MODEL, EVALUATION, REPORT = Path("model"), Path("evaluation"), Path("report")
 REGISTRATION = Path("registration.json")
 ALIAS = "champion"
 WRAPPER = Path(__file__).with_name("pyfunc_model.py")
+Again = Callable[[Path], dict[str, Any]]  # the directory of a generator → its distance, with `left_out`
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "pillow", "safetensors", "torch")  # of sampling and of the wrapper
 
 
 def register(model: Path = MODEL, evaluation: Path = EVALUATION, report: Path = REPORT,
-             standard_errors: float = Registry.standard_errors) -> dict[str, Any]:
-    """Gives {"name", "version", "champion": whether this version is it now, "reason"}.
+             standard_errors: float = Registry.standard_errors, again: Again | None = None) -> dict[str, Any]:
+    """`again` measures a champion of another protocol under the new one (see `measured_again`).
+
+    Gives {"name", "version", "champion": whether this version is it now, "reason"}.
 
     Raises ConfigError if there is nothing to register, and what MLflow's client raises if the registry cannot be
     reached; then no version was made, or the next call finds it and goes on from there.
@@ -60,6 +68,8 @@ def register(model: Path = MODEL, evaluation: Path = EVALUATION, report: Path = 
     tags = {
         "identity": identity, "generator_sha256": weights, "data_sha256": protocol["data_sha256"],
         "git": git_revision(), "distance": distance, "protocol": json.dumps(protocol, sort_keys=True),
+        "choice": measured["choice"], "left_out": json.dumps(measured[measured["choice"]]["left_out"]),
+        "failed": measured["failed"] or "no",
         "standard_error": str(measured[distance].get("standard_error")),
         **{key: str(entry["value"]) for key, entry in numbers.items()},
     }  # fmt: skip
@@ -68,7 +78,7 @@ def register(model: Path = MODEL, evaluation: Path = EVALUATION, report: Path = 
     found = client.search_model_versions(f"name = '{name}' and tags.identity = '{identity}'")
     version = str(found[0].version) if found else _create(client, name, model, description, tags)
     _describe(client, name, version, tags, evaluation, report, measured, description["images_seen"])
-    champion, reason = _crown(client, name, version, tags, standard_errors)
+    champion, reason = _crown(client, name, version, tags, standard_errors, again)
     return {"name": name, "version": version, "champion": champion, "reason": reason}
 
 
@@ -139,22 +149,23 @@ def _log_evaluation(client: MlflowClient, run: str, evaluation: Path, measured: 
         client.log_artifact(run, str(file), "evaluation")
 
 
-def _crown(client: MlflowClient, name: str, version: str, tags: dict[str, str],
-           standard_errors: float) -> tuple[bool, str]:
+def _crown(client: MlflowClient, name: str, version: str, tags: dict[str, str], standard_errors: float,
+           again: Again | None) -> tuple[bool, str]:
     """Move the alias if the version deserves it: (whether it has it now, why)."""
-    key = tags["distance"]
+    key = tags["choice"]
     champion = client.get_registered_model(name).aliases.get(ALIAS)
     if champion is not None and str(champion) == version:
         return True, "it is the champion already"
     new = of_tags(f"version {version}", tags)
     if not math.isfinite(new.value):
         return False, f"its {key} is {new.value}"
+    if tags["failed"] != "no":
+        return False, tags["failed"]
     if champion is None:
         client.set_registered_model_alias(name, ALIAS, version)
         return True, f"it is the first with a {key}: {new.value:.4g}"
-    their = client.get_model_version(name, champion).tags
-    try:  # a champion of another protocol has no such number, but says by its protocol why
-        old = of_tags(f"the champion, version {champion}", their)
+    try:
+        old = _under(client, name, str(champion), new.protocol, again)
         gain, noise = improvement(new, old)
     except ProtocolMismatch as error:
         return False, str(error)
@@ -172,6 +183,34 @@ def _crown(client: MlflowClient, name: str, version: str, tags: dict[str, str],
     return False, f"it is not better than version {champion}: {numbers}"
 
 
+def _under(client: MlflowClient, name: str, version: str, protocol: Mapping[str, Any], again: Again | None) -> Measured:
+    """The champion's distance under a protocol: as it was registered, or measured again, which is then noted with it.
+    ProtocolMismatch, with the reason, where it cannot be."""
+    tags = client.get_model_version(name, version).tags
+    old = of_tags(f"the champion, version {version}", tags)
+    if not (differing := differences(old.protocol, protocol)):
+        return old
+    noted = "again." + hashlib.sha256(json.dumps(protocol, sort_keys=True).encode()).hexdigest()[:12]
+    if noted not in tags:
+        fields = ", ".join(field for field, _, _ in differing)
+        if again is None:
+            raise ProtocolMismatch(f"{old.name} was measured in another way ({fields} differ), and cannot be measured "
+                                   "again here; run `python -m pipelines.register`")
+        print(f"register: {old.name} was measured in another way ({fields} differ): measuring it again", flush=True)
+        try:
+            with tempfile.TemporaryDirectory() as scratch:
+                files = mlflow.artifacts.download_artifacts(f"models:/{name}/{version}", dst_path=scratch)
+                entry = again(Path(files) / "artifacts/generator")
+        except (ConfigError, OSError, mlflow.MlflowException) as error:
+            raise ProtocolMismatch(f"{old.name} was measured in another way ({fields} differ), and cannot be measured "
+                                   f"again: {error}. Remove its alias to let the next good version be champion: "
+                                   f"MlflowClient().delete_registered_model_alias({name!r}, {ALIAS!r})") from None
+        tags[noted] = json.dumps([entry["value"], entry["left_out"]])
+        client.set_model_version_tag(name, version, noted, tags[noted])
+    value, left_out = json.loads(tags[noted])
+    return Measured(f"{old.name}, measured again", value, tuple(left_out), protocol)
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text())
@@ -185,7 +224,8 @@ def main() -> None:
     try:
         params = load()
         tracking.use(params.cluster.tracking_uri)
-        result = register(standard_errors=params.registry.standard_errors)
+        result = register(standard_errors=params.registry.standard_errors,
+                          again=functools.partial(measured_again, params.evaluation))
     except ConfigError as error:
         raise SystemExit(f"register: {error}") from None
     except Exception as error:  # whatever the client of the registry raises

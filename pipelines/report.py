@@ -42,6 +42,8 @@ COMPOSE = "write it with `python -m pipelines.compose`, or give the parameters o
 FIELDS = ("value", "floor", "standard_error", "interval", "untrained")  # of a metric, with columns of their own
 MEANINGS = {  # of the metrics whose names match; the first counts
     "intra_class_*": "mean of the Fréchet distances within the classes; lower is better",
+    "*_validation": "the same distance to the validation split: by this one generators are chosen",
+    "*_train": "the same distance to training images: by this one generators are chosen",
     "*_infinity": "the Fréchet distance continued to infinitely many generated images; lower is better",
     "fd_*": "Fréchet distance; lower is better",
     "fid": "Fréchet inception distance; lower is better",
@@ -77,7 +79,8 @@ PICTURES = {  # name: title, what is to be seen
     "truncation": ("Truncation", "The same latents, row by row nearer to their mean: better images, less variety."),
     "precision_recall": ("Precision and recall", "What precision is left at each recall; real images would reach the "
                                                  "upper right corner."),
-    "neighbours": ("Nearest neighbours", "Samples beside the training images most like them: has it learned by heart?"),
+    "neighbours": ("Nearest neighbours", "Samples beside the real images most like them, training images on the right: "
+                                         "has it learned by heart?"),
 }  # fmt: skip
 
 
@@ -120,6 +123,8 @@ class Measured:
     distance: str
     protocol: dict[str, Any]
     class_shares: dict[str, float] | None = None
+    failed: str | None = None
+    cautions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -167,6 +172,7 @@ def report(model: Path = MODEL, evaluation: Path = EVALUATION, params: Path = PA
                  ("generator", f"{weights:,} weights" + (", averaged over the training" if description.ema else "")),
                  ("run", Path(description.run).name)],
         columns=columns, numbers=rows,
+        failed=measured and measured.failed, cautions=measured.cautions if measured else (),
         shares=shares((measured and measured.class_shares) or {}, evaluation / "numbers"),
         curves=losses, more_curves=others, pictures=pictures(evaluation),
         protocol=[(_spaced(name), str(value)) for name, value in measured.protocol.items()] if measured else [],
@@ -225,7 +231,7 @@ def table(measured: Mapping[str, Any]) -> tuple[list[str], list[dict[str, Any]]]
     entries = dict(_entries({key: measured[key] for key in measured if key not in ("protocol", "class_shares")}))
     if (distance := measured.get("distance")) in entries:
         entries = {distance: entries[distance]} | entries
-    there = {field for entry in entries.values() for field in entry}
+    there = {field for entry in entries.values() for field in entry} - {"left_out"}
     columns = [field for field in FIELDS if field in there] or ["value"]
     rows = [{"name": name, "meaning": _meaning(name), "cells": [_shown(entry.get(field)) for field in columns] +
              ([_others(entry)] if there > set(columns) else [])} for name, entry in entries.items()]
@@ -239,7 +245,7 @@ def _meaning(name: str) -> str:
 def _others(entry: Mapping[str, Any]) -> str:
     """The fields of a metric that have no column: each name, and its value."""
     pairs = (Markup("{} {}").format(_spaced(field), _shown(value)) for field, value in entry.items()
-             if field not in FIELDS)
+             if field not in (*FIELDS, "left_out"))
     return Markup(", ").join(pairs)
 
 

@@ -1,5 +1,6 @@
 """The search itself: Ray Tune over the trials, with Optuna's samplers, early stopping, and restoring after a crash."""
 
+import dataclasses
 import math
 import os
 import pickle
@@ -81,6 +82,14 @@ def search(space: Space, sweep: Sweep, cluster: Cluster, job: dict[str, Any], lo
             break
         outcomes += _tuned(space, sweep, cluster, job, log, f"{STATE}-{again}", lost)
     return outcomes
+
+
+def confirm(space: Space, sweep: Sweep, cluster: Cluster, job: dict[str, Any], log: Log, values: Values,
+            seeds: tuple[int, ...]) -> list[Outcome]:
+    """Train one configuration again, with seeds that the search did not have; gives how these trials ended."""
+    anew = dataclasses.replace(sweep, seeds=seeds, trials=1, search="random", scheduler="none")
+    log.confirming(anew)
+    return _tuned(space, anew, cluster, job | {"sweep": anew, "looks": []}, log, f"{STATE}-{name_of(values)}", [values])
 
 
 def _tuned(space: Space, sweep: Sweep, cluster: Cluster, job: dict[str, Any], log: Log, state: str,

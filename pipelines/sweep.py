@@ -10,14 +10,20 @@ checkpoints. The same table then comes out as from an undisturbed sweep, unless 
 over from others (pbt): that depends on which of them comes first.
 
     sweep/table.csv     configurations, best first       sweep/*.png      what is to be seen of them
-    sweep/metrics.json  the best, measured again with fresh noise, for `dvc exp show`
+    sweep/metrics.json  the best, trained again with new seeds, for `dvc exp show`
     sweep/model, sweep/evaluation, sweep/report          of the winner, trained for `training.images`
+
+Configurations are ranked by their distance to the validation split. The smallest of many is small by luck as well; what
+is said first of the winner is therefore what it reaches when it is trained again, with seeds that the search did not
+have. In population-based training there is no configuration to train again, since learning rates change on the way:
+the best of the population is evaluated and registered as it is.
 """
 
 import argparse
 import dataclasses
 import functools
 import json
+import math
 import shlex
 import shutil
 import signal
@@ -31,31 +37,30 @@ import torch
 from ray.tune import TuneError
 
 from ganlib.config import ConfigError, require
-from ganlib.datasets.table import Table, read_manifest
+from ganlib.datasets.table import read_manifest
 from ganlib.metrics.monitor import Monitor
-from ganlib.sampling import generator as generators
 from ganlib.training.state import write_json
 from pipelines import prepare, project, sweep_pictures, tracking
 from pipelines.cluster import connected, require_room
 from pipelines.compose import composition, conf
-from pipelines.evaluate import evaluate
+from pipelines.evaluate import evaluate, measured_again
 from pipelines.evaluate import show as show_numbers
 from pipelines.human_test import human_test
 from pipelines.measure import use_cores
 from pipelines.params import PARAMS, RUN, Params, load, parse_params
 from pipelines.prepare import TABLE
-from pipelines.ranking import COMPLETE, FAILED, STOPPED, Row, rank, show, write_csv
+from pipelines.ranking import COMPLETE, FAILED, STOPPED, Outcome, Row, rank, show, write_csv
 from pipelines.reference import reference
 from pipelines.register import register
 from pipelines.report import report
 from pipelines.revision import git_revision
-from pipelines.search import learning_rates, listed, looks, search
+from pipelines.search import confirm, learning_rates, listed, looks, search
 from pipelines.search_space import Space
 from pipelines.storage import check
 from pipelines.sweep_log import REPORTS, Log, last_line, of_driver, reports
 from pipelines.train import RUNS, digest, export, only_one, train
 from pipelines.trial import params_of, title
-from pipelines.worker import CACHE, MONITOR_SEED, make_monitor
+from pipelines.worker import CACHE, make_monitor
 
 SWEEP = Path("sweep")
 RESULT = "result.json"  # in the sweep's directory: written last
@@ -87,9 +92,11 @@ class Plan:
         self.cluster = dataclasses.replace(params.cluster, workers=self.sweep.workers, gpus_per_worker=gpus)
         for values in [*self.space.edges(), *listed(self.space, self.sweep)]:
             self._check(values)
+        self.population = self.sweep.scheduler == "pbt"  # whose generators are what they have become
+        self.new_seed = max(self.sweep.seeds) + 1
         depends = [{section: raw.get(section) for section in RUN} for raw in self.space.compositions.values()]
         kept = {key: value for key, value in dataclasses.asdict(self.sweep).items()
-                if key not in ("register", "concurrent", "gpus_per_worker", "workers")}
+                if key not in ("register", "concurrent", "gpus_per_worker")}
         self.name = f"{self.sweep.name}-{manifest['name']}-{digest(depends, kept, manifest['sha256'])}"
         self.directory = (RUNS / "sweeps" / self.name).resolve()
         storage = params.cluster.storage
@@ -109,14 +116,14 @@ class Plan:
 
     def monitor(self) -> Monitor:
         """What measures the distances of this sweep."""
-        made = make_monitor(self.params, Table.open(TABLE, "train"), self.directory / CACHE, torch.device("cpu"))
+        made = make_monitor(self.params, TABLE, self.directory / CACHE, torch.device("cpu"))
         assert made is not None  # since monitor_images is above 0
         return made
 
     def winner(self, row: Row) -> Params:
         """The parameters of a configuration in full, with a seed that no trial had."""
         raw = self.space.raw(row.values)
-        return parse_params(raw | {"seed": max(self.sweep.seeds) + 1, "composed": self.choices(row)})
+        return parse_params(raw | {"seed": self.new_seed + self.sweep.confirm, "composed": self.choices(row)})
 
     def choices(self, row: Row) -> list[str] | None:
         """What pipelines.compose takes for the same, but for where it runs; None if that is not known."""
@@ -124,7 +131,7 @@ class Plan:
         if mine is None:
             return None
         return [*(choice for choice in mine if not choice.lstrip("~+").startswith(("sweep", "cluster"))),
-                *self.space.choices(row.values), f"seed={max(self.sweep.seeds) + 1}"]
+                *self.space.choices(row.values), f"seed={self.new_seed + self.sweep.confirm}"]
 
 
 def space_of(params: Params) -> Space:
@@ -183,13 +190,14 @@ def sweep(params: Params, resume: bool = False) -> dict[str, Any]:
             "reached, and a sweep is of no use without it; start it, or unset MLFLOW_TRACKING_URI")
     # Ray handles signals by itself from when it is connected; ours come after that.
     with only_one(directory), connected(plan.cluster), stopped_cleanly(_begin(plan, experiment)) as log:
-        if plan.sweep.register:
+        if plan.sweep.register and not plan.population:
             require_room(params.cluster)
-        rows = _searched(plan, log)
-        _write(plan, rows, log)
+        floor, job = _prepared(plan, log)
+        rows = rank(search(plan.space, plan.sweep, plan.cluster, job, log))
+        _write(plan, rows, log, floor)
         if rows[0].state != COMPLETE:
             raise SystemExit("sweep: no configuration ran to its end; the table says why each did not")
-        result = _summary(plan, rows)
+        result = _summary(plan, rows, _confirmed(plan, rows, job, log), floor)
         if plan.sweep.register:
             result |= _crown(plan, rows[0])
         write_json(directory / RESULT, result)
@@ -216,27 +224,37 @@ def _settings(plan: Plan) -> dict[str, Any]:
     return {"sweep": settings, "space": {name: json.dumps(parameter) for name, parameter in space.items()}}
 
 
-def _searched(plan: Plan, log: Log) -> list[Row]:
+def _prepared(plan: Plan, log: Log) -> tuple[float, dict[str, Any]]:
+    """The floor of the distances, and what trials have in common."""
     use_cores()
-    plan.monitor()  # its statistics of the real images are made once for all trials
+    floor = plan.monitor().floor  # what it must know of the real images is made once for all trials
     log.mirror.push()
-    job = {
+    return floor, {
         "space": plan.space, "sweep": plan.sweep, "training": plan.training, "cluster": plan.cluster,
         "directory": str(plan.directory), "table": str(TABLE.resolve()), "git": git_revision(),
         "storage": plan.storage, "store": tracking.store(), "tracking": log.track, "looks": list(looks(plan.sweep)),
     }  # fmt: skip
-    return rank(search(plan.space, plan.sweep, plan.cluster, job, log))
 
 
-def _write(plan: Plan, rows: list[Row], log: Log) -> None:
+def _confirmed(plan: Plan, rows: list[Row], job: dict[str, Any], log: Log) -> list[Outcome]:
+    """The best configuration, trained again; nothing where nothing was chosen."""
+    seeds = tuple(range(plan.new_seed, plan.new_seed + plan.sweep.confirm))
+    if not seeds or len(rows) < 2:
+        return []
+    print(f"sweep: training the best again, with {len(seeds)} new seeds", flush=True)
+    return confirm(plan.space, plan.sweep, plan.cluster, job, log, rows[0].values, seeds)
+
+
+def _write(plan: Plan, rows: list[Row], log: Log, floor: float) -> None:
     """The table and the pictures, to sweep/ and to MLflow."""
     for row in rows[:sweep_pictures.BEST]:
         for outcome in row.outcomes:
             log.fetch(outcome.name)
     names = list(plan.space.parameters)
-    print(show(rows, names), flush=True)
-    write_csv(plan.directory / "table.csv", rows, names)
-    pictures = sweep_pictures.draw(plan.space, plan.sweep, rows, reports(plan.directory), plan.directory / "trials")
+    print(show(rows, names, floor), flush=True)
+    write_csv(plan.directory / "table.csv", rows, names, floor)
+    pictures = sweep_pictures.draw(plan.space, plan.sweep, rows, reports(plan.directory), plan.directory / "trials",
+                                   floor)
     for name, picture in pictures.items():
         picture.save(plan.directory / f"{name}.png")
     shutil.rmtree(SWEEP, ignore_errors=True)  # of another sweep
@@ -246,36 +264,53 @@ def _write(plan: Plan, rows: list[Row], log: Log) -> None:
         log.tracker.artifact(file)
 
 
-def _summary(plan: Plan, rows: list[Row]) -> dict[str, Any]:
+def _summary(plan: Plan, rows: list[Row], confirmed: list[Outcome], floor: float) -> dict[str, Any]:
     best, states = rows[0], [row.state for row in rows]
-    fresh = measure_again(plan, best)
+    result = honest(best, confirmed)
     print(f"best of {len(rows)}: {title(best.values)}")
-    print(f"distance {best.distance:.4g} in the search, {fresh:.4g} with fresh noise: the first is the smallest of "
-          "many, and so biased low")
+    if "distance" in result:
+        noise = f" ± {result['standard_error']:.2g}" if "standard_error" in result else ""
+        failed = f" ({result['seeds_failed']} more failed)" if result["seeds_failed"] else ""
+        print(f"distance {result['distance']:.4g}{noise} when trained again with {result['seeds']} new seeds{failed}; "
+              f"in the search {best.distance:.4g}, the smallest of {len(rows)} and so biased low")
+    else:
+        print(f"distance {best.distance:.4g} in the search" + (
+            f", the smallest of {len(rows)} and so biased low; it was not trained again" if len(rows) > 1 else ""))
     return {
-        "distance": best.distance, "distance_fresh_noise": fresh, "configurations": len(rows),
+        **result, "floor": floor, "configurations": len(rows),
         **{state.replace(" ", "_"): states.count(state) for state in (COMPLETE, STOPPED, FAILED)},
         "images_seen": sum(row.images_seen for row in rows), "best": best.values,
     }  # fmt: skip
 
 
-def measure_again(plan: Plan, row: Row) -> float:
-    """The mean distance of a configuration's generators by latents that no trial was measured with."""
-    monitor = plan.monitor()
-    distances: list[float] = []
-    for outcome in row.outcomes:
-        generator, _ = generators.load(plan.directory / "trials" / outcome.name / "generator")
-        distances += monitor(functools.partial(generators.excerpt, generator, seed=MONITOR_SEED + 1)).values()
-    return statistics.fmean(distances)
+def honest(best: Row, confirmed: list[Outcome]) -> dict[str, Any]:
+    """What may be said of the best configuration: the mean `distance` of the trials that `confirmed` it, which had no
+    part in the choice, with the standard error of that mean; and what it was chosen for, which is biased low."""
+    ended = [outcome.distance for outcome in confirmed if outcome.state == COMPLETE]
+    found: dict[str, Any] = {}
+    if ended:
+        found = {"distance": statistics.fmean(ended), "seeds": len(ended), "seeds_failed": len(confirmed) - len(ended)}
+    if len(ended) > 1:
+        found["standard_error"] = statistics.stdev(ended) / math.sqrt(len(ended))
+    return found | {"distance_in_search": best.distance}
+
+
+def _trained(plan: Plan, row: Row, params: Params) -> Path:
+    """The run of the winner: of its configuration in full; of a population, the generator that it is."""
+    if plan.population:
+        print("sweep: the best of the population is taken as it is: its learning rates changed while it was trained",
+              flush=True)
+        return plan.directory / "trials" / row.outcomes[0].name
+    print(f"sweep: training the best for {params.run.training.images:,} images, with a seed that no trial had",
+          flush=True)
+    parent = str(tracking.run_id(plan.directory))
+    return train(params, {"kind": "winner", "sweep": plan.name, "mlflow.parentRunId": parent})
 
 
 def _crown(plan: Plan, row: Row) -> dict[str, Any]:
     """Train the best configuration for as long as the parameters say, evaluate and register it."""
     params = plan.winner(row)
-    print(f"sweep: training the best for {params.run.training.images:,} images, with a seed that no trial had",
-          flush=True)
-    parent = str(tracking.run_id(plan.directory))
-    directory = train(params, {"kind": "winner", "sweep": plan.name, "mlflow.parentRunId": parent})
+    directory = _trained(plan, row, params)
     export(directory, SWEEP / "model")
     try:
         measured = evaluate(params.evaluation, SWEEP / "model", directory=SWEEP / "evaluation")
@@ -285,13 +320,15 @@ def _crown(plan: Plan, row: Row) -> dict[str, Any]:
     print(show_numbers(measured))
     report(SWEEP / "model", SWEEP / "evaluation", out=SWEEP / "report/report.html")
     human_test(SWEEP / "model", out=SWEEP / "report/human_test.html")
-    registered = register(SWEEP / "model", SWEEP / "evaluation", SWEEP / "report", params.registry.standard_errors)
+    registered = register(SWEEP / "model", SWEEP / "evaluation", SWEEP / "report", params.registry.standard_errors,
+                          functools.partial(measured_again, params.evaluation))
     verdict = "champion" if registered["champion"] else "not champion"
     print(f"{registered['name']} version {registered['version']}: {verdict}, {registered['reason']}")
-    if choices := plan.choices(row):
+    if not plan.population and (choices := plan.choices(row)):
         print(f"to make it the run of {PARAMS}: python -m pipelines.compose {shlex.join(choices)}")
-    name = measured["distance"]
-    return {name: measured[name]["value"], "version": registered["version"], "champion": registered["champion"]}
+    names = (measured["distance"], measured["choice"])
+    return {**{name: measured[name]["value"] for name in names},
+            "version": registered["version"], "champion": registered["champion"]}
 
 
 @contextmanager

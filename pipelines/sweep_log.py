@@ -1,6 +1,7 @@
 """What the driver of a sweep writes down while trials run: its own run in MLflow, the ends of theirs, a bar."""
 
 import json
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ class Log:
         self.running: set[str] = set()
         self.seen: dict[str, int] = {}  # trial → images seen
         self.best = float("inf")
+        self.searching = True
         self.reported: set[tuple[str, int]] = set()
         tracking.drop_torn_line(directory / REPORTS)
         for report in reports(directory):
@@ -39,7 +41,8 @@ class Log:
     def bar(self, trials: int) -> Iterator[None]:
         """A bar over the images of all trials, with images/s and time left."""
         self._trials, self._ended = trials, 0
-        self._bar = images_bar(trials * self.sweep.images, sum(self.seen.values()), "sweep")
+        done = sum(self.seen.values()) if self.searching else 0
+        self._bar = images_bar(trials * self.sweep.images, done, "sweep" if self.searching else "confirm")
         try:
             yield
         finally:
@@ -51,6 +54,10 @@ class Log:
         told = (name, result["images_seen"]) in self.reported and not result["came_from"]
         if not result["images_seen"] or told:
             return
+        if not self.searching:  # no part of the search: of the bar alone
+            self._bar.update(result["images_seen"] - self.seen.get(name, 0))
+            self.seen[name] = result["images_seen"]
+            return
         with (self.directory / REPORTS).open("a") as file:
             file.write(json.dumps(report) + "\n")
         before, best = sum(self.seen.values()), self.best
@@ -60,6 +67,10 @@ class Log:
             self.tracker.log(total, {"best_distance": self.best})
         self._bar.update(total - before)
         self._show()
+
+    def confirming(self, anew: Sweep) -> None:
+        """From here on trials are of `anew`: they confirm what the search has found."""
+        self.sweep, self.searching = anew, False
 
     def ends(self, name: str, result: dict[str, Any], error: str = "") -> None:
         """A trial has ended; its run in MLflow is told why."""
@@ -103,11 +114,12 @@ class Log:
     def _take(self, report: dict[str, Any]) -> None:
         self.reported.add((report["name"], report["images_seen"]))
         self.seen[report["name"]] = max(report["images_seen"], self.seen.get(report["name"], 0))
-        if report["distance"] is not None:
+        if report["distance"] is not None and report["images_seen"] >= self.sweep.images:  # as the table has it
             self.best = min(self.best, report["distance"])
 
     def _show(self) -> None:
-        self._bar.set_postfix({"ended": f"{self._ended}/{self._trials}", "best": f"{self.best:.4g}"}, refresh=False)
+        best = f"{self.best:.4g}" if math.isfinite(self.best) else "–"
+        self._bar.set_postfix({"ended": f"{self._ended}/{self._trials}", "best": best}, refresh=False)
 
 
 def of_driver(directory: Path, storage: str | None) -> Mirror:

@@ -25,10 +25,12 @@ BEST = 5
 LEAST = 6  # trials for which an importance says anything
 
 
-def draw(space: Space, sweep: Sweep, rows: list[Row], reports: list[dict[str, Any]], trials: Path
+def draw(space: Space, sweep: Sweep, rows: list[Row], reports: list[dict[str, Any]], trials: Path, floor: float
          ) -> dict[str, Image.Image]:
-    """Name → picture, on white. `reports`: of all trials, in order of time; `trials`: the directory of their files."""
-    found = {"best_so_far": best_so_far(sweep, reports), "parallel_coordinates": parallel_coordinates(space, rows)}
+    """Name → picture, on white. `reports`: of all trials, in order of time; `trials`: the directory of their files;
+    `floor`: the distance that real images reach."""
+    found = {"best_so_far": best_so_far(sweep, reports, floor),
+             "parallel_coordinates": parallel_coordinates(space, rows, floor)}
     first, when = first_look(reports)
     if figure := importances(space, rows, first, when):
         found["importance"] = figure
@@ -37,7 +39,7 @@ def draw(space: Space, sweep: Sweep, rows: list[Row], reports: list[dict[str, An
     return found
 
 
-def best_so_far(sweep: Sweep, reports: list[dict[str, Any]]) -> Image.Image:
+def best_so_far(sweep: Sweep, reports: list[dict[str, Any]], floor: float) -> Image.Image:
     """The smallest distance over the images seen by all trials together."""
     seen: dict[str, int] = {}
     total, best, partial = [], [], math.inf
@@ -58,7 +60,8 @@ def best_so_far(sweep: Sweep, reports: list[dict[str, Any]]) -> Image.Image:
     axes.step(total, best, where="post", color="#9bbce0", label="any trial, at any time")
     axes.step(total, [math.nan if math.isinf(value) else value for value in whole], where="post", color="#2f7ed8",
               label=f"trials of {sweep.images:,} images")
-    axes.set(xlabel="images seen by all trials", ylabel="best distance", yscale="log")
+    axes.set(xlabel="images seen by all trials", ylabel=f"best distance (real images: {floor:.3g})")
+    axes.set_yscale("log" if min(best, default=1) > 0 else "linear")
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.yaxis.set_major_formatter("{x:,.4g}")
     axes.yaxis.set_minor_formatter("{x:,.4g}")
@@ -67,12 +70,12 @@ def best_so_far(sweep: Sweep, reports: list[dict[str, Any]]) -> Image.Image:
     return _picture(figure)
 
 
-def parallel_coordinates(space: Space, rows: list[Row]) -> Image.Image:
+def parallel_coordinates(space: Space, rows: list[Row], floor: float) -> Image.Image:
     """A line for each configuration; the darker, the smaller the distance; failed ones are dotted. A parameter that a
     configuration does not have is passed below its axis."""
     names = [name for name in space.parameters if len({str(row.values.get(name)) for row in rows}) > 1]
     finite = [row.distance for row in rows if math.isfinite(row.distance)]
-    low, high = (math.log(min(finite)), math.log(max(finite))) if finite else (0.0, 1.0)
+    low, high = (_log(min(finite)), _log(max(finite))) if finite else (0.0, 1.0)
     shade = Normalize(low, max(high, low + 1e-9))
     figure = Figure(figsize=(1.5 * (len(names) + 1) + 1, 4.2), layout="constrained")
     axes = figure.subplots()
@@ -80,8 +83,8 @@ def parallel_coordinates(space: Space, rows: list[Row]) -> Image.Image:
         heights = [_height(space.parameters[name], row.values[name]) if name in row.values else ABSENT
                    for name in names]
         failed = not math.isfinite(row.distance)
-        heights.append(1.0 if failed else float(shade(math.log(row.distance))))
-        colour = "#999999" if failed else colormaps["viridis"](0.95 * float(shade(math.log(row.distance))))
+        heights.append(1.0 if failed else float(shade(_log(row.distance))))
+        colour = "#999999" if failed else colormaps["viridis"](0.95 * float(shade(_log(row.distance))))
         axes.plot(range(len(heights)), heights, color=colour, alpha=0.9, linewidth=2.2 if row is rows[0] else 1.1,
                   linestyle=":" if row.state == FAILED else "-" if row.state == COMPLETE else "--")
     for position, name in enumerate(names):
@@ -94,7 +97,8 @@ def parallel_coordinates(space: Space, rows: list[Row]) -> Image.Image:
     axes.set_yticks([])
     axes.set(xlim=(-0.3, len(names) + 0.6), ylim=(ABSENT - 0.04, 1.04))
     axes.spines[:].set_visible(False)
-    axes.set_title("whole line: ran to its end; dashed: stopped early; dotted: failed", fontsize=9, loc="left")
+    axes.set_title(f"whole line: ran to its end; dashed: stopped early; dotted: failed. Real images: {floor:.3g}",
+                   fontsize=9, loc="left")
     return _picture(figure)
 
 
@@ -144,7 +148,7 @@ def _importance(space: Space, trials: list[tuple[Values, float]], name: str) -> 
     common = [other for other in space.parameters if all(other in values for values, _ in trials)]
     for values, distance in trials:
         study.add_trial(optuna.trial.create_trial(
-            params={other: values[other] for other in common}, value=math.log(max(distance, 1e-9)),
+            params={other: values[other] for other in common}, value=_log(distance),
             distributions={other: _distribution(space.parameters[other]) for other in common}))
     return optuna.importance.FanovaImportanceEvaluator(seed=0).evaluate(study, params=common)[name]
 
@@ -168,6 +172,11 @@ def best_grids(rows: list[Row], trials: Path) -> Image.Image | None:
             with Image.open(grids[-1]) as picture:
                 strips.append((caption, picture.copy()))
     return captioned(strips) if strips else None
+
+
+def _log(distance: float) -> float:
+    """An unbiased distance may fall below 0, where there is nothing left to tell apart."""
+    return math.log(max(distance, 1e-6))
 
 
 def _height(parameter: Parameter, value: Any) -> float:

@@ -31,22 +31,25 @@ from pipelines.params import Params, load, public
 from pipelines.prepare import TABLE
 from pipelines.revision import git_revision
 from pipelines.storage import Mirror, check, filesystem
-from pipelines.worker import FAILURE, work
+from pipelines.worker import FAILURE, monitored, work
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL, RUNS = Path("model"), Path("runs")
 # What the weights depend on; dvc.yaml names the same as the stage's deps, and a test holds that.
 CODE = (
     "ganlib/build.py", "ganlib/collectives.py", "ganlib/config.py", "ganlib/losses.py", "ganlib/penalties.py",
-    "ganlib/verdict.py", "ganlib/augmentations", "ganlib/objectives", "ganlib/networks", "ganlib/layers",
-    "ganlib/training",
+    "ganlib/seeds.py", "ganlib/verdict.py", "ganlib/augmentations", "ganlib/objectives", "ganlib/networks",
+    "ganlib/layers", "ganlib/training",
     "ganlib/datasets/table.py", "ganlib/datasets/order.py",
 )  # fmt: skip
 
 
 def run_name(params: Params, manifest: dict[str, Any]) -> str:
-    """<dataset>-<networks>-<hash of what the result depends on>; where it runs (`cluster`) is not part of that."""
-    return f"{manifest['name']}-{params.run.networks['name']}-{digest(params.run.asdict(), manifest['sha256'])}"
+    """<dataset>-<networks>-<hash of what the result depends on>. Where it runs (`cluster`) is part of that only by the
+    number of workers, where these have batch norms of their own."""
+    share = params.run.share(tuple(manifest["shape"]), len(manifest["classes"]), params.cluster.workers)
+    what = digest(params.run.asdict(), manifest["sha256"], *([] if share is None else [share]))
+    return f"{manifest['name']}-{params.run.networks['name']}-{what}"
 
 
 def digest(*parts: Any) -> str:
@@ -121,14 +124,14 @@ def export(directory: Path, model: Path = MODEL) -> None:
     shutil.rmtree(temporary, ignore_errors=True)
     shutil.copytree(directory / "generator", temporary)
     shutil.copytree(directory / "snapshots", temporary / "snapshots")
-    rows = tracking.history(directory)
+    monitor = monitored(directory)
     losses, distances = [], []
-    for row in rows:
+    for row in tracking.history(directory):
         # The monitor's name for the distance tells the number of images; a plot needs a name that stays.
-        distances += [{"images_seen": row["images_seen"], "distance": row[key]} for key in row if key.startswith("fd_")]
-        others = {key: value for key, value in row.items() if not key.startswith("fd_")}
-        if len(others) > 1:  # more than the images seen
-            losses.append(others)
+        if monitor and (distance := row.pop(monitor["protocol"]["distance"], None)) is not None:
+            distances.append({"images_seen": row["images_seen"], "distance": distance, "floor": monitor["floor"]})
+        if len(row) > 1:  # more than the images seen
+            losses.append(row)
     _write_csv(temporary / "history.csv", losses)
     _write_csv(temporary / "distance.csv", distances)
     shutil.rmtree(model, ignore_errors=True)

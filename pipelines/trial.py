@@ -29,7 +29,7 @@ from pipelines import tracking
 from pipelines.params import Cluster, Params, Sweep, parse_params
 from pipelines.search_space import Space, Values
 from pipelines.storage import Mirror, filesystem
-from pipelines.worker import CACHE, FAILURE, MONITOR, placed, run, work
+from pipelines.worker import CACHE, FAILURE, monitored, placed, run, work
 
 START = "start"  # in Tune's configuration: the values, where no searcher has put them there one by one
 OUTCOME = "outcome.json"  # in a trial's directory: its last report
@@ -128,8 +128,8 @@ class Trial:
 
     def catch_up(self) -> None:
         """Report the last distance of the journal, if this attempt has not: an earlier one came as far."""
-        measured = [(int(row["images_seen"]), value) for row in tracking.history(self.directory)
-                    for name, value in row.items() if name.startswith("fd_")]
+        name = monitored(self.directory).get("protocol", {}).get("distance")
+        measured = [(int(row["images_seen"]), row[name]) for row in tracking.history(self.directory) if name in row]
         if measured and measured[-1][0] > self.last["images_seen"]:
             self.report(*measured[-1])
 
@@ -145,7 +145,7 @@ class Trial:
         self.push()
         if distance is None:
             return
-        protocol = (self.directory / MONITOR).read_text()
+        protocol = json.dumps(monitored(self.directory)["protocol"])
         self.last |= {"images_seen": images_seen, "distance": distance, "protocol": protocol,
                       "seconds": round(time.monotonic() - self.start, 2)}
         checkpoint = None

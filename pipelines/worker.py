@@ -2,6 +2,7 @@
 its directory."""
 
 import dataclasses
+import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -15,7 +16,8 @@ import ray.train.torch
 import torch
 from torch import Tensor, nn
 
-from ganlib.datasets.table import Table
+from ganlib import seeds
+from ganlib.datasets.table import Table, choosing
 from ganlib.metrics.features import extractor
 from ganlib.metrics.monitor import Monitor
 from ganlib.objectives.base import Networks
@@ -29,10 +31,11 @@ from pipelines.storage import Mirror
 from pipelines.tracking import Tracker
 
 FAILURE = "failure.txt"  # in the run's directory: why training cannot go on
-MONITOR = "monitor.json"  # there too: the protocol of the distance during training
+MONITOR = "monitor.json"  # there too: the protocol of the distance during training, and its floor
 CACHE = "monitor.safetensors"  # the statistics of the real images for it; made anew where they are not
-MONITOR_RESIZE = 64  # px; a 1,000-image distance at this size takes seconds on one core and still ranks checkpoints
-MONITOR_SEED = 1_000_003  # of its latents, alike for all runs, so that they can be compared; no grid shows these
+MONITOR_RESIZE = 64  # px: of 1,000 images it takes two seconds of a core, and orders generators as the evaluation does
+MONITOR_IMAGES = 5_000  # real ones, at most, of the split by which generators are chosen
+MONITOR_SEED = seeds.derive("monitor")  # of its latents, alike for all runs, so that they can be compared
 COLLAPSED = 1.0  # of 256 levels of grey: images that differ less than this are one and the same
 
 
@@ -88,13 +91,13 @@ def _run(job: dict[str, Any], directory: Path, push: Callable[[], None], rank: i
     torch.set_num_threads(params.cluster.cpus_per_worker)
     device = torch.device(device)
     table = Table.open(job["table"], "train")
-    monitor = make_monitor(params, table, Path(job.get("cache", directory / CACHE)), device)
+    monitor = make_monitor(params, Path(job["table"]), Path(job.get("cache", directory / CACHE)), device)
     recorder = None
     if rank == 0:
         test = Table.open(job["table"], "test")
         recorder = Recorder(params, table, test, directory, Tracker(directory, **job["tracking"]), device, job)
         if monitor:
-            recorder.keep(MONITOR, dataclasses.asdict(monitor.protocol))
+            recorder.keep(MONITOR, {"protocol": dataclasses.asdict(monitor.protocol), "floor": monitor.floor})
 
     def snapshot(images_seen: int, generator: nn.Module, networks: Networks) -> float | None:
         """The distance of fresh images to real ones, which all workers measure together; rank 0 also draws a grid."""
@@ -153,13 +156,22 @@ def require_diverse(images: Tensor, images_seen: int) -> None:
                         f"latents differs by {levels:.2g} of 256 levels of grey (standard deviation, mean of pixels)")
 
 
-def make_monitor(params: Params, table: Table, cache: Path, device: torch.device) -> Monitor | None:
-    """The distance during training; None where `training.monitor_images` is 0."""
+def make_monitor(params: Params, table: Path, cache: Path, device: torch.device) -> Monitor | None:
+    """The distance during training, to the split by which generators are chosen; its floor is that of training images.
+    None where `training.monitor_images` is 0."""
     if not (count := params.run.training.monitor_images):
         return None
+    split, chosen_by = choosing(table)
     features = extractor("efficientnet_lite0", MONITOR_RESIZE, device=str(device))
-    return Monitor(features, table.evenly(count).images, count, MONITOR_SEED, table.manifest["sha256"],
-                   params.run.training.ema_half_life > 0, cache)
+    others = Table.open(table, "train" if split != "train" else "test")
+    return Monitor(features, chosen_by.evenly(MONITOR_IMAGES).images, others.evenly(count).images, count, split,
+                   MONITOR_SEED, chosen_by.manifest["sha256"], params.run.training.ema_half_life > 0, cache)
+
+
+def monitored(directory: Path) -> dict[str, Any]:
+    """What a run says of its distance during training: its `protocol` and its `floor`. {} where none was measured."""
+    path = directory / MONITOR
+    return json.loads(path.read_text()) if path.exists() else {}
 
 
 class Recorder:
@@ -170,7 +182,8 @@ class Recorder:
                  device: torch.device, job: dict[str, Any]):
         self.directory, self.seed, self.tracker, self.test, self.device = directory, params.seed, tracker, test, device
         self.description = {
-            "networks": params.run.networks, "shape": table.shape, "classes": table.classes, "seed": params.seed,
+            "networks": params.run.networks, "shape": table.shape, "classes": table.classes,
+            "label_counts": table.label_counts, "seed": params.seed,
             "dataset": table.manifest["name"], "data_sha256": table.manifest["sha256"], "run": job["directory"],
             "images_seen": params.run.training.images, "ema": params.run.training.ema_half_life > 0,
             "git": job["git"],

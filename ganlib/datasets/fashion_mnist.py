@@ -1,4 +1,5 @@
-"""Fashion-MNIST: 60,000 + 10,000 grey 28×28 garments of 10 classes (Xiao et al. 2017, arXiv:1708.07747).
+"""Fashion-MNIST: 60,000 + 10,000 grey 28×28 garments of 10 classes (Xiao et al. 2017, arXiv:1708.07747). The last 5,000
+of the 60,000 are the validation split, by which generators are chosen; nothing is trained on them.
 
 The files come from the first of these that has them, and are then checked by the SHA-256 of their decompressed
 bytes: a folder that the user names (then nothing else is tried), the Debian package `dataset-fashion-mnist` where
@@ -36,6 +37,7 @@ FILES = {  # name (with or without .gz) → SHA-256 of the decompressed bytes
 PACKAGE = "dataset-fashion-mnist"
 PACKAGE_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 URL = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
+VALIDATION = 5000  # images at the end of the authors' training file, which is in random order
 CHUNK = 4096  # images resized at a time
 
 
@@ -55,9 +57,10 @@ class Config:
                 f"resolution: a multiple of 4 in 4 … 1024 is needed, got {self.resolution}")
 
 
-def prepare(config: Config, directory: Path,
-            progress: Callable[[int, int], None] = lambda done, total: None) -> None:
-    """Write the table. progress(done, total) is called as images are written.
+def prepare(config: Config, directory: Path, progress: Callable[[int, int], None] = lambda done, total: None,
+            check: Callable[[dict[str, int]], None] = lambda images: None) -> None:
+    """Write the table. progress(done, total) is called as images are written, and before that check(images of each
+    split), which may raise.
 
     Raises ConfigError that names the file where one is missing, truncated or wrong, or lists every source that
     failed.
@@ -66,16 +69,21 @@ def prepare(config: Config, directory: Path,
     arrays = {name: _idx(content) for name, content in contents.items()}
     total, done = sum(len(array) for name, array in arrays.items() if "images" in name), 0
 
-    def chunks(split: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        nonlocal done
-        images, labels = arrays[f"{split}-images-idx3-ubyte"], arrays[f"{split}-labels-idx1-ubyte"]
-        for start in range(0, len(images), CHUNK):
-            piece = slice(start, start + CHUNK)
-            yield _resize(images[piece], config.resolution), labels[piece]
-            progress(done := done + len(images[piece]), total)
+    def chunks(file: str, part: slice) -> tuple[int, Iterator[tuple[np.ndarray, np.ndarray]]]:
+        images, labels = (arrays[f"{file}-{kind}"][part] for kind in ("images-idx3-ubyte", "labels-idx1-ubyte"))
 
-    splits = {split: (len(arrays[f"{idx}-images-idx3-ubyte"]), chunks(idx))
-              for split, idx in (("train", "train"), ("test", "t10k"))}
+        def pieces() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+            nonlocal done
+            for start in range(0, len(images), CHUNK):
+                piece = slice(start, start + CHUNK)
+                yield _resize(images[piece], config.resolution), labels[piece]
+                progress(done := done + len(images[piece]), total)
+
+        return len(images), pieces()
+
+    splits = {"train": chunks("train", slice(-VALIDATION)), "validation": chunks("train", slice(-VALIDATION, None)),
+              "test": chunks("t10k", slice(None))}
+    check({split: images for split, (images, _) in splits.items()})
     table.write(directory, splits, shape=(1, config.resolution, config.resolution), name="fashion_mnist",
                 source=source, classes=CLASSES)
 

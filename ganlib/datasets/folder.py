@@ -20,6 +20,7 @@ from ganlib.datasets import table
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm"}
 GREY_MODES = {"1", "L", "LA", "La", "I", "F"}  # and I;16 in its byte orders
 CHUNK = 256  # images decoded at a time
+LEAST_VALIDATION = 100  # images: with fewer of them, generators would be told apart by chance
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,10 @@ class Config:
 
     fit: "crop" the centre square, or "pad" to a square with the background; then resized (bicubic,
     antialiased). channels: 1 grey, 3 colour; None: as the images are, refused where some are grey and some are
-    not. background: 0 black … 255 white, behind transparent pixels and in the padding. test_share: part of the
-    images that is the test split; which ones depends on their names and the seed alone.
+    not. background: 0 black … 255 white, behind transparent pixels and in the padding. test_share, validation_share:
+    parts of the images that are the test split, by which generators are reported, and the validation split, by which
+    they are chosen; which ones depends on their names and the seed alone. There is no validation split where it would
+    have fewer than LEAST_VALIDATION images.
     """
 
     path: str
@@ -38,6 +41,7 @@ class Config:
     channels: Literal[1, 3] | None = None
     background: int = 255
     test_share: float = 0.1
+    validation_share: float = 0.1
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -45,11 +49,14 @@ class Config:
         require(0 <= self.background <= 255,
                 f"background: 0 (black) … 255 (white) is needed, got {self.background}")
         require(0 < self.test_share < 1, f"test_share: above 0 and below 1 is needed, got {self.test_share}")
+        require(0 <= self.validation_share < 1 - self.test_share, "validation_share: at least 0, and so that images to "
+                f"train on are left beside test_share, is needed, got {self.validation_share}")
 
 
-def prepare(config: Config, directory: Path,
-            progress: Callable[[int, int], None] = lambda done, total: None) -> None:
-    """Write the table. progress(done, total) is called as images are written.
+def prepare(config: Config, directory: Path, progress: Callable[[int, int], None] = lambda done, total: None,
+            check: Callable[[dict[str, int]], None] = lambda images: None) -> None:
+    """Write the table. progress(done, total) is called as images are written, and before that check(images of each
+    split), which may raise.
 
     Raises ConfigError that names the file for an image that cannot be read, or says why the folder is no data set.
     """
@@ -58,7 +65,8 @@ def prepare(config: Config, directory: Path,
     labels, classes = _labels(paths, root)
     channels = config.channels or _common_channels(paths)
     names = [path.relative_to(root).as_posix() for path in paths]
-    test = _test_positions(names, config.test_share, config.seed)
+    positions = _split(names, config)
+    check({split: len(those) for split, those in positions.items()})
     done = 0
 
     def chunks(positions: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
@@ -70,8 +78,7 @@ def prepare(config: Config, directory: Path,
                 yield np.stack(list(images)), None if labels is None else labels[piece]
                 progress(done := done + len(piece), len(paths))
 
-    train, held_out = np.flatnonzero(~test), np.flatnonzero(test)
-    splits = {"train": (len(train), chunks(train)), "test": (len(held_out), chunks(held_out))}
+    splits = {split: (len(those), chunks(those)) for split, those in positions.items()}
     table.write(directory, splits, shape=(channels, config.resolution, config.resolution),
                 name=root.resolve().name, source=f"folder {config.path}", classes=classes,
                 details={"config": asdict(config), "ignored_files": ignored})
@@ -115,16 +122,21 @@ def _common_channels(paths: list[Path]) -> int:
     return next(iter(first))
 
 
-def _test_positions(names: list[str], share: float, seed: int) -> np.ndarray:
-    """Which of the names are in the test split, bool (n,): those whose hash with the seed is smallest.
+def _split(names: list[str], config: Config) -> dict[str, np.ndarray]:
+    """Which of the names are in each split, positions in their order: those whose hash with the seed is smallest are
+    the test split, the next ones the validation split.
 
-    So the split does not depend on the order of the files, and a new file moves at most one other across.
+    So the splits do not depend on the order of the files, and a new file moves at most one other across each border.
     """
-    hashes = [hashlib.sha256(f"{seed}/{name}".encode()).digest() for name in names]
-    count = min(max(round(len(names) * share), 1), len(names) - 1)
-    test = np.zeros(len(names), bool)
-    test[sorted(range(len(names)), key=hashes.__getitem__)[:count]] = True
-    return test
+    hashes = [hashlib.sha256(f"{config.seed}/{name}".encode()).digest() for name in names]
+    ordered = np.array(sorted(range(len(names)), key=hashes.__getitem__))
+    test = min(max(round(len(names) * config.test_share), 1), len(names) - 1)
+    validation = min(round(len(names) * config.validation_share), len(names) - 1 - test)
+    if validation < LEAST_VALIDATION:
+        validation = 0
+    splits = {"train": ordered[test + validation:], "validation": ordered[test:test + validation],
+              "test": ordered[:test]}
+    return {split: np.sort(those) for split, those in splits.items() if len(those)}
 
 
 def _opened(path: Path) -> Image.Image:

@@ -4,6 +4,8 @@ import functools
 
 import numpy as np
 
+from ganlib import seeds
+
 
 def indices(seed: int, size: int, start: int, count: int) -> np.ndarray:
     """Positions start … start + count of the endless sequence of one permutation of range(size) per epoch.
@@ -27,6 +29,6 @@ def indices(seed: int, size: int, start: int, count: int) -> np.ndarray:
 
 @functools.lru_cache(maxsize=2)  # a batch lies in one epoch or two; drawing one of 60,000 takes a millisecond
 def _permutation(seed: int, size: int, epoch: int) -> np.ndarray:
-    permutation = np.random.default_rng([seed, epoch]).permutation(size)
+    permutation = np.random.default_rng(seeds.derive("order", seed, epoch)).permutation(size)
     permutation.setflags(write=False)
     return permutation

@@ -1,7 +1,8 @@
 """The image table: uint8 images (and labels) of a data set in memory-mapped Arrow files, one a split, and a manifest.
 
     table/train.arrow   columns `image`: fixed-shape tensor uint8 (C, H, W), and `label`: int64, where there are any
-    table/test.arrow
+    table/validation.arrow, where there are images enough: not trained on; by these generators are chosen
+    table/test.arrow    by these they are reported
     table/manifest.json name, source, shape, classes, splits: {split: {images, sha256}}, sha256: the data hash, …
 
 The hashes are over the pixels and labels, not over the files' bytes: the same data has the same hash wherever it came
@@ -84,6 +85,13 @@ class Table:
         channels, height, width = self.images.shape[1:]
         return channels, height, width
 
+    @property
+    def label_counts(self) -> tuple[int, ...]:
+        """How many images there are of each class; () without labels."""
+        if self.labels is None:
+            return ()
+        return tuple(np.bincount(self.labels, minlength=len(self.classes)).tolist())
+
     def __len__(self) -> int:
         return len(self.images)
 
@@ -116,6 +124,13 @@ class Table:
              ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """`batch` of positions start … start + count of the endless shuffled sequence of this table (see `order`)."""
         return self.batch(order.indices(seed, len(self), start, count), device)
+
+
+def choosing(directory: str | Path) -> tuple[str, Table]:
+    """The split by which generators are chosen, that those which report them stay unseen: "validation", or "train"
+    where a data set is too small to have one."""
+    split = "validation" if "validation" in read_manifest(directory)["splits"] else "train"
+    return split, Table.open(directory, split)
 
 
 def read_manifest(directory: str | Path) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ganlib import seeds
+
 LARGEST = 32  # px; larger images are averaged down, which bounds the time of any data set
 BATCH = 128
 
@@ -41,13 +43,13 @@ def train(images: np.ndarray, labels: np.ndarray, classes: Sequence[str], images
     with the same number of threads. `progress` is told the size of each batch.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(seeds.derive("classifier", seed))
         classifier = Classifier(images.shape[1], classes)
         classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         steps = -(-images_shown // BATCH)
         optimiser = torch.optim.Adam(classifier.parameters(), fused=True)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 6e-3, total_steps=steps)
-        order = np.random.default_rng(seed)
+        order = np.random.default_rng(seeds.derive("lessons", seed))
         for _ in range(steps):
             chosen = order.integers(len(images), size=min(BATCH, len(images)))
             logits = classifier(scale(torch.from_numpy(images[chosen])))

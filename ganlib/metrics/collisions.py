@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ganlib import seeds
 from ganlib.metrics.arrays import matrix, tensor, untyped
 from ganlib.metrics.neighbours import nearest
 
@@ -49,7 +50,7 @@ def collision_test(samples: Tensor | np.ndarray, threshold: float | None = None,
         others = _rows(real, "real")
         if others.shape[1] != x.shape[1]:
             raise ValueError(f"collision_test: {others.shape[1]} values of a real sample against {x.shape[1]}")
-        random = torch.Generator().manual_seed(seed)
+        random = seeds.stream("collisions", seed)
         size = min(len(x), len(others))
         among_real, chosen = (torch.randperm(len(y), generator=random)[:size].sort().values for y in (others, x))
         others, x = _centred(others[among_real]), x[chosen]

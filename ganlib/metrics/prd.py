@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ganlib import seeds
 from ganlib.metrics.arrays import pair
 
 
@@ -24,7 +25,8 @@ def precision_recall_curve(real: Tensor | np.ndarray, fake: Tensor | np.ndarray,
     slope = np.tan(np.linspace(1e-6, np.pi / 2 - 1e-6, angles))[:, None]
     precision, recall = np.zeros(angles), np.zeros(angles)
     for run in range(runs):
-        _, cluster = kmeans2(union, clusters, minit="++", seed=seed + run)
+        rng = np.random.default_rng(seeds.derive("clusters", seed, run))
+        _, cluster = kmeans2(union, clusters, minit="++", rng=rng)
         p, q = (np.bincount(part, minlength=clusters) / len(part) for part in (cluster[:len(a)], cluster[len(a):]))
         precision += np.minimum(slope * p, q).sum(1) / runs
         recall += np.minimum(p, q / slope).sum(1) / runs

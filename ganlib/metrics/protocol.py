@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from ganlib.config import ConfigError, require
 
+DENSITY_NEIGHBOURS = 5  # k of density and coverage, as in their paper
 ExtractorName = Literal["domain", "efficientnet_lite0", "inception", "squeezenet"]  # files of ganlib/metrics
 
 
@@ -17,7 +18,8 @@ class Evaluation:
     extractor: efficientnet_lite0, squeezenet (light), domain (the classifier that counts the classes), or inception,
     whose weights are at `inception_path`, or are fetched once.
     resize: side in pixels that images are brought to; inception takes 299 always, domain at most 32.
-    images: real images of the test split, and as many generated ones.
+    images: real images of the test split, and as many generated ones; and as many, or as there are, of the split by
+    which generators are chosen.
     neighbours: k of precision and recall. splits: parts of the inception score.
     seed: of the generated images and of the classifier. truncation: of the latents, 1 = none.
     classifier_images: labelled training images shown to the classifier that counts the classes.
@@ -34,6 +36,11 @@ class Evaluation:
     batch_size: int = 16
     classifier_images: int = 60_000
 
+    @property
+    def least(self) -> int:
+        """How many images of either kind the numbers need: more than the neighbours they look for."""
+        return max(self.neighbours, DENSITY_NEIGHBOURS) + 1
+
     def __post_init__(self) -> None:
         require(self.resize >= 32, f"resize: at least 32 px, got {self.resize}; 112 is the default")
         require(1 <= self.neighbours < self.images, f"neighbours: between 1 and images - 1 = {self.images - 1}, "
@@ -45,12 +52,23 @@ class Evaluation:
         require(self.classifier_images >= 1, f"classifier_images: at least 1, got {self.classifier_images}")
 
 
+def require_enough(evaluation: Evaluation, images: Mapping[str, int]) -> None:
+    """ConfigError unless each split that is measured against has as many images as the last stage needs: for the first
+    to know. `images`: of each split, by its name."""
+    for split in ("test", "validation"):
+        count = images.get(split, evaluation.least)
+        require(count >= evaluation.least, f"dataset: of {sum(images.values())} images {count} are the {split} split, "
+                f"and at least {evaluation.least} are needed to measure by; add images, or raise dataset.{split}_share")
+
+
 @dataclass(frozen=True)
 class Protocol:
     """What a number depends on beside the generator. Two numbers may be compared only where all of this is equal.
 
-    `neighbours` of precision and recall and `splits` of the inception score are None where only a distance is measured;
-    `truncation`, `ema` and `seed` are None for images whose origin is not known.
+    `chosen_by` is the split that generators are chosen by, "validation" or, where a data set is too small for that,
+    "train", and `choosing_images` its number of images. `neighbours` of precision and recall and `splits` of the
+    inception score are None where only a distance is measured; `truncation`, `ema`, `seed` and `labels` are None for
+    images whose origin is not known.
     """
 
     distance: str
@@ -68,6 +86,10 @@ class Protocol:
     data_sha256: str
     neighbours: int | None = None
     splits: int | None = None
+    groups: int | None = None  # of the jackknife: two distances are compared group by group
+    chosen_by: str | None = None
+    choosing_images: int | None = None
+    labels: str | None = None  # of conditional generators
 
 
 class ProtocolMismatch(ConfigError):

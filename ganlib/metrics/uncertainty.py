@@ -4,13 +4,14 @@ The real images stay as they are, part of the protocol: other real images would 
 """
 
 from collections.abc import Sequence
-from math import sqrt
+from math import nan, sqrt
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ganlib import seeds
 from ganlib.metrics.arrays import matrix, pair
 from ganlib.metrics.frechet import frechet_distance
 from ganlib.metrics.kernel import kernel_sum, mmd, others_sum
@@ -24,6 +25,7 @@ class Interval(NamedTuple):
     standard_error: float
     low: float
     high: float
+    left_out: tuple[float, ...]  # the distance without each of the groups: what two distances are compared by
 
 
 def frechet_interval(real: Statistics, fake: Tensor | np.ndarray, groups: int = 20, confidence: float = 0.95,
@@ -47,7 +49,7 @@ def kernel_interval(real: Tensor | np.ndarray, fake: Tensor | np.ndarray, groups
                     seed: int = 0) -> Interval:
     """`kernel_distance` of features real (n, d) and fake (m, d), with the jackknife's interval over random groups of
     the generated ones. Each pair's kernel is computed once."""
-    x, y = pair(real, fake, "kernel_interval", least=2 * groups)
+    x, y = pair(real, matrix(fake, "kernel_interval", least=2 * groups), "kernel_interval", least=2)
     parts = _groups(y, groups, seed)
     within_real = others_sum(x)
     across = np.array([kernel_sum(x, part) for part in parts])
@@ -91,7 +93,7 @@ def extrapolate(real: Statistics, fake: Tensor | np.ndarray, counts: Sequence[in
     if len(set(counts)) < 3 or not 2 <= min(counts) <= max(counts) <= len(features):
         raise ValueError(f"extrapolate: at least 3 different counts between 2 and {len(features)} are needed, got "
                          f"{sorted(set(counts))}")
-    random = torch.Generator().manual_seed(seed)
+    random = seeds.stream("subsets", seed)
     distances = [frechet_distance(real, features[torch.randperm(len(features), generator=random)[:count]])
                  for count in counts]
     line = linregress(1 / np.array(counts), distances)
@@ -102,7 +104,7 @@ def _groups(features: Tensor, groups: int, seed: int) -> list[Tensor]:
     """In random order: images may come sorted, or with labels in turn."""
     if groups < 2:
         raise ValueError(f"groups: at least 2 are needed for an error, got {groups}; 20 is usual")
-    order = torch.randperm(len(features), generator=torch.Generator().manual_seed(seed))
+    order = torch.randperm(len(features), generator=seeds.stream("groups", seed))
     return list(features[order].tensor_split(groups))
 
 
@@ -116,11 +118,15 @@ def _without(whole: Statistics, part: Statistics) -> Statistics:
     return Statistics(count, mean, scatter / (count - 1))
 
 
-def _jackknife(value: float, left: Sequence[float], confidence: float) -> Interval:
-    """From the values without each of G groups: SE² = (G − 1)/G Σ (θ₋g − θ̄)², and Student's t of G − 1 degrees."""
+def jackknife_error(left_out: Sequence[float]) -> float:
+    """From the values without each of G groups: SE² = (G − 1)/G Σ (θ₋g − θ̄)². NaN without groups."""
+    return sqrt((len(left_out) - 1) * np.var(left_out)) if len(left_out) > 1 else nan
+
+
+def _jackknife(value: float, left_out: Sequence[float], confidence: float) -> Interval:
+    """With an interval by Student's t of G − 1 degrees."""
     from scipy.special import stdtrit
 
-    groups = len(left)
-    error = sqrt((groups - 1) * np.var(left))
-    reach = stdtrit(groups - 1, (1 + confidence) / 2) * error
-    return Interval(value, error, float(value - reach), float(value + reach))
+    error = jackknife_error(left_out)
+    reach = stdtrit(len(left_out) - 1, (1 + confidence) / 2) * error
+    return Interval(value, error, float(value - reach), float(value + reach), tuple(left_out))

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ganlib import seeds
 from ganlib.metrics.arrays import pair
 
 BLOCK = 64  # projections at a time
@@ -77,7 +78,7 @@ def _directions(x: Tensor, projections: int, seed: int) -> list[Tensor]:
     """Blocks (d, ≤ BLOCK) of unit vectors, uniform on the sphere."""
     if projections < 1:
         raise ValueError(f"projections: at least 1, got {projections}")
-    random = torch.Generator().manual_seed(seed)
+    random = seeds.stream("directions", seed)
     normal = torch.randn(projections, x.shape[1], generator=random, dtype=torch.float64)
     return list((normal / normal.norm(dim=1, keepdim=True)).to(x.dtype).T.split(BLOCK, 1))
 

@@ -1,6 +1,8 @@
-"""A generator on disk: `generator.safetensors` (weights) beside `generator.json` (what builds it). No pickle."""
+"""A generator on disk: `generator.safetensors` (weights) beside `generator.json` (what builds it). No pickle. And the
+images that it makes: of standard normal latents, and of labels as its training images have them."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +11,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ganlib import build
+from ganlib import build, seeds
 from ganlib.config import ConfigError
 
 Description = dict[str, Any]
+GOLDEN = (math.sqrt(5) - 1) / 2  # whose multiples, modulo 1, fill [0, 1) evenly, wherever one begins
 
 
 def save(directory: Path, generator: nn.Module, description: Description) -> None:
-    """`description` must hold `networks` (the section of the configuration), `shape` (C, H, W), `classes` (their names)
-    and `seed`; whatever else it holds is kept."""
+    """`description` must hold `networks` (the section of the configuration), `shape` (C, H, W), `classes` (names),
+    `label_counts` (training images of each) and `seed`; whatever else it holds is kept."""
     directory.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.contiguous() for name, tensor in generator.state_dict().items()}
     _replace(directory / "generator.safetensors", lambda path: save_file(weights, path))
@@ -42,22 +45,31 @@ def untrained(directory: Path) -> tuple[nn.Module, Description]:
     if not path.exists():
         raise ConfigError(f"{path}: no generator here; train one with `dvc repro train`, or name its directory")
     description = json.loads(path.read_text())
-    module, config = build.component("networks", description["networks"])
-    with torch.random.fork_rng():
-        torch.manual_seed(description["seed"])
-        networks = module.build(config, tuple(description["shape"]), len(description["classes"]))
-    return networks["generator"].eval(), description
+    generator: Any = build.networks(description["networks"], tuple(description["shape"]), len(description["classes"]),
+                                    description["seed"])["generator"]
+    generator.label_counts = tuple(description.get("label_counts", ()))  # older files have none
+    return generator.eval(), description
 
 
 def latents(generator: Any, count: int, seed: int) -> Tensor:
     """Standard normal (count, latent): a pure function of the seed, and a prefix of what a larger count gives."""
     whole = -(-count // 16) * 16  # torch draws 16 normal numbers at a time, and those of a part in another way
-    return torch.randn(whole, generator.latent, generator=torch.Generator().manual_seed(seed))[:count]
+    return torch.randn(whole, generator.latent, generator=seeds.stream("latents", seed))[:count]
 
 
-def in_turn(generator: Any, count: int) -> Tensor | None:
-    """All labels in turn (count,), for a generator that is told the class or a categorical code; None for others."""
-    return torch.arange(count) % generator.classes if generator.classes else None
+def labels_of(generator: Any, count: int, start: int = 0) -> Tensor | None:
+    """The labels (count,) of images start … start + count: each as often as among the training images, so that what is
+    generated can be compared with real images; of codes, all equally often. None for a generator that is told none.
+
+    No chance is in it: the labels of any piece of the sequence have the shares that they should have, within one or two
+    images. Where `generator.label_counts` is missing, all labels count alike.
+    """
+    if not generator.classes:
+        return None
+    known = () if generator.labels_are_codes else getattr(generator, "label_counts", ())
+    counts = torch.tensor(known or [1] * generator.classes, dtype=torch.float64)
+    places = (torch.arange(start, start + count, dtype=torch.float64) * GOLDEN).frac()
+    return torch.searchsorted(counts.cumsum(0) / counts.sum(), places, right=True)
 
 
 @torch.inference_mode()
@@ -79,23 +91,22 @@ def sample(
     truncation: float = 1.0,
     batch_size: int = 256,
 ) -> Tensor:
-    """uint8 images (count, C, H, W), of all labels in turn unless `labels` (count,) are given. `truncation` scales the
-    latents towards their mean: below 1, less variety."""
+    """uint8 images (count, C, H, W), with labels as the training images have them unless `labels` (count,) are given.
+    `truncation` scales the latents towards their mean: below 1, less variety."""
     if count < 1:
         raise ConfigError(f"count: at least 1 image must be asked for, got {count}")
     if not 0 <= truncation <= 1:
         raise ConfigError(f"truncation: must lie in [0, 1], got {truncation:g}; 1 switches it off")
     if labels is not None and generator.classes == 0:
         raise ConfigError("labels: this generator is unconditional; leave them out")
-    labels = in_turn(generator, count) if labels is None else labels
-    return decode(generator, truncation * latents(generator, count, seed), labels, batch_size)
+    told = labels_of(generator, count) if labels is None else labels
+    return decode(generator, truncation * latents(generator, count, seed), told, batch_size)
 
 
 def excerpt(generator: nn.Module, start: int, count: int, seed: int) -> Tensor:
     """The images start … start + count of the endless sequence that `sample` begins, uint8 (count, C, H, W)."""
-    labels = in_turn(generator, start + count)
     z = latents(generator, start + count, seed)[start:]
-    return decode(generator, z, None if labels is None else labels[start:])
+    return decode(generator, z, labels_of(generator, count, start))
 
 
 def to_uint8(images: Tensor) -> Tensor:

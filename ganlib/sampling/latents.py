@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from ganlib import seeds
+
 
 def arithmetic(a: Tensor, b: Tensor, c: Tensor, seed: int, noise: float = 0.25) -> Tensor:
     """Exemplars a, b, c, each (any number, latent) → (9, latent), to be shown as three rows of three.
@@ -11,6 +13,6 @@ def arithmetic(a: Tensor, b: Tensor, c: Tensor, seed: int, noise: float = 0.25) 
     2016, figure 7).
     """
     y = a.mean(0) - b.mean(0) + c.mean(0)
-    around = noise * (2 * torch.rand(9, len(y), generator=torch.Generator().manual_seed(seed)) - 1)
+    around = noise * (2 * torch.rand(9, len(y), generator=seeds.stream("arithmetic", seed)) - 1)
     around[4] = 0
     return y + around

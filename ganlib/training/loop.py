@@ -1,6 +1,5 @@
 """The training loop: the only one."""
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, cast
@@ -8,6 +7,7 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor, nn
 
+from ganlib import seeds
 from ganlib.objectives.base import Batch, Networks, Noise, Stats
 from ganlib.training import optimizers, precision
 from ganlib.training import state as checkpoints
@@ -30,6 +30,10 @@ class Images(Protocol):
     @property
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W)"""
+
+    @property
+    def label_counts(self) -> tuple[int, ...]:
+        """How many images there are of each class; () without labels."""
 
     def __len__(self) -> int: ...
 
@@ -69,6 +73,7 @@ def train(
     for network in networks.values():
         if hasattr(network, "set_reference"):  # of virtual batch norm
             network.set_reference(*images.draw(run.seed, 0, batch_size, device))
+    networks["generator"].label_counts = images.label_counts  # by which it is sampled
     objective = run.build_objective().to(device)
     objective.bind(networks)
     few = images.few(objective.labels_per_class) if objective.labels_per_class else None
@@ -86,8 +91,8 @@ def train(
 
     def noise(name: str) -> Noise:
         """The numbers of one move. Layers with randomness of their own (dropout) are seeded by worker as well."""
-        seed_layers(_seed(run.seed, images_seen, name, workers.rank), device)
-        return Noise(_seed(run.seed, images_seen, name), share, workers.rank, device, workers.count)
+        seed_layers(seeds.derive("layers", run.seed, images_seen, name, workers.rank), device)
+        return Noise(seeds.derive("moves", run.seed, images_seen, name), share, workers.rank, device, workers.count)
 
     def let_move(roles: tuple[str, ...]) -> None:
         for role, parameters in players.items():
@@ -170,11 +175,6 @@ class _Means:
         means = {name: total.item() / self._counts[name] for name, total in self._sums.items()}
         self._sums, self._counts = {}, {}
         return means
-
-
-def _seed(*parts: int | str) -> int:
-    """63 bits from the parts, alike on every machine."""
-    return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest(), "big") >> 1
 
 
 def _passed(before: int, after: int, interval: int) -> bool:

@@ -66,10 +66,15 @@ class Run:
 
     def build_networks(self, shape: tuple[int, int, int], classes: int) -> dict[str, nn.Module]:
         """Role → network for images of `shape` (C, H, W), freshly initialised from the seed."""
-        module, config = build.component("networks", self.networks)
-        with torch.random.fork_rng():
-            torch.manual_seed(self.seed)
-            return module.build(config, shape, classes)
+        return build.networks(self.networks, shape, classes, self.seed)
+
+    def share(self, shape: tuple[int, int, int], classes: int, workers: int) -> int | None:
+        """The images of one worker's part of a batch, if the result depends on how many these are, as under batch norms
+        over each worker's own; None if it is that of one worker, but for the order of sums."""
+        with torch.device("meta"):
+            networks = self.build_networks(shape, classes)
+        apart = any(isinstance(module, nn.BatchNorm2d) for network in networks.values() for module in network.modules())
+        return self.training.batch_size // workers if apart else None
 
     def check(self, shape: tuple[int, int, int], classes: int, workers: int, images: int) -> None:
         """All that can be known to be wrong before any time is spent: on this data, with so many workers."""

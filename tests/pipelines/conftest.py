@@ -78,7 +78,7 @@ def make_run() -> Callable[..., Path]:
               test: int = 60, **networks: Any) -> Path:
         rng = np.random.default_rng(0)
         splits: dict[str, tuple[int, table.Chunks]] = {}
-        for split, count in (("train", 70), ("test", test)):
+        for split, count in (("train", 70), ("validation", 50), ("test", test)):
             labels = np.arange(count) % len(classes) if classes else None
             splits[split] = (count, [(rng.integers(0, 256, (count, *shape)).astype(np.uint8), labels)])
         table.write(directory / "table", splits, shape=shape, name="toy", source="test", classes=classes)
@@ -88,6 +88,7 @@ def make_run() -> Callable[..., Path]:
         generator = module.build(config, shape, len(classes))["generator"]
         generators.save(directory / "model", generator, {
             "networks": section, "shape": list(shape), "classes": list(classes), "seed": 0, "dataset": "toy",
+            "label_counts": list(table.Table.open(directory / "table", "train").label_counts),
             "data_sha256": table.read_manifest(directory / "table")["sha256"], "run": "runs/toy-mlp", "ema": True,
             "images_seen": 1280})  # fmt: skip
         (directory / "model" / "snapshots").mkdir()

@@ -10,16 +10,17 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from ganlib import build
 from ganlib.config import ConfigError
 from ganlib.datasets import table
-from ganlib.metrics import slerp
+from ganlib.metrics import Statistics, frechet_distance, slerp
 from ganlib.metrics.protocol import Evaluation
 from ganlib.sampling import generator as generators
 from ganlib.sampling.pictures import grid
-from pipelines.evaluate import PATHS, copied, evaluate, label_accuracy, path_length, show
-from pipelines.reference import reference
+from pipelines.evaluate import PATHS, copied, evaluate, label_accuracy, measured_again, path_length, show
+from pipelines.reference import others_of, reference
 
 SMALL = Evaluation(images=40, resize=32, splits=2, classifier_images=2_000)
 NETWORK = {"name": "mlp", "width": 16, "depth": 1, "latent": 4}
@@ -29,7 +30,7 @@ SHAPE = (1, 8, 8)
 def write_table(directory: Path, classes: tuple[str, ...], test: int = 50) -> str:
     rng = np.random.default_rng(0)
     splits: dict[str, tuple[int, table.Chunks]] = {}
-    for split, count in (("train", 60), ("test", test)):
+    for split, count in (("train", 60), ("validation", 30), ("test", test)):
         labels = np.arange(count) % 2
         images = rng.integers(0, 100, (count, *SHAPE)).astype(np.uint8)
         images[labels == 1, :, :4] += 100  # the upper half tells the class
@@ -76,18 +77,26 @@ def test_every_number_has_its_floor_and_its_protocol(place: Path, result: dict[s
     assert json.loads((place / "evaluation" / "metrics.json").read_text()) == result
     assert result["distance"] == "fd_efficientnet_lite0"
     assert set(result) - {"support_size"} == {  # which has no value where nothing repeats itself
-        "distance", "protocol", "class_shares", "class_share_min", "fd_efficientnet_lite0", "kernel_distance",
+        "distance", "choice", "failed", "cautions", "protocol", "class_shares", "class_share_min",
+        "fd_efficientnet_lite0", "fd_efficientnet_lite0_validation", "kernel_distance",
         "precision", "recall", "density", "coverage", "is_efficientnet_lite0", "sliced_wasserstein",
         "wasserstein_lower_bound", "near_duplicates", "memorization", "perceptual_path_length"}  # fmt: skip
     distance = dict(result["fd_efficientnet_lite0"])
     assert 0 < distance["floor"] < distance["value"] and distance["untrained"] != distance["value"]
     assert distance["interval"][0] < distance["value"] < distance["interval"][1] and distance["standard_error"] > 0
-    assert result["class_share_min"]["floor"] == 0.5 and sum(result["class_shares"].values()) == pytest.approx(1)
+    # Of 40 images 15 are bright: every other one of 30, and none of each sixth of the training images.
+    assert result["class_share_min"]["floor"] == 15 / 40 and sum(result["class_shares"].values()) == pytest.approx(1)
     protocol = result["protocol"]
     assert (protocol["real_images"], protocol["generated_images"], protocol["resize"]) == (40, 40, 32)
+    assert (protocol["chosen_by"], protocol["choosing_images"], protocol["groups"]) == ("validation", 30, 10)
+    choice = result[result["choice"]]
+    assert choice["left_out"] and choice["value"] != distance["value"] and 0 < choice["floor"] < choice["value"]
+    assert "of 40 images" not in result["cautions"] and "1,280 dimensions" in result["cautions"][0]
+    assert "not clearly better than an untrained one" in result["failed"]  # it is not trained
+    assert "FAILED" in show(result) and "caution 40 real and 40 generated images" in show(result)
     rows = {path.stem: json.loads(path.read_text()) for path in (place / "evaluation" / "numbers").iterdir()}
-    del distance["interval"]  # DVC's tables take single numbers
-    assert rows["fd_efficientnet_lite0"] == distance and rows["class_share.dark"]["floor"] == 0.5
+    del distance["interval"], distance["left_out"]  # DVC's tables take single numbers
+    assert rows["fd_efficientnet_lite0"] == distance and rows["class_share.dark"]["floor"] == 25 / 40
     assert "untrained" in show(result) and "dark" in show(result)
 
 
@@ -108,12 +117,38 @@ def test_it_is_a_function_of_the_model_and_the_protocol(place: Path, result: dic
 
 
 def test_real_images_as_generated_ones_reach_the_floor(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    train = table.Table.open(place / "table", "train").evenly(SMALL.images)
-    monkeypatch.setattr(generators, "sample", lambda generator, count, *rest: torch.from_numpy(train.images))
+    others = others_of(place / "table", SMALL.images)
+    monkeypatch.setattr(generators, "sample", lambda generator, count, *rest: torch.from_numpy(others.images))
     result = run(place, directory=place / "real")
     for name, entry in result.items():
-        if isinstance(entry, dict) and "floor" in entry:
+        if isinstance(entry, dict) and "floor" in entry and name != result["choice"]:
             assert entry["value"] == pytest.approx(entry["floor"], rel=1e-5), name
+
+
+def test_the_floor_is_of_images_that_are_no_test_images_those_to_choose_by_first(place: Path) -> None:
+    others, validation = others_of(place / "table", 40), table.Table.open(place / "table", "validation")
+    np.testing.assert_array_equal(others.images[:30], validation.images)
+    train = table.Table.open(place / "table", "train").evenly(10)
+    np.testing.assert_array_equal(others.images[30:], train.images)
+    np.testing.assert_array_equal(others.labels[30:], train.labels)
+    assert len(others_of(place / "table", 20)) == 20 and len(others_of(place / "table", 1000)) == 90
+
+
+def test_the_floor_of_the_choice_is_that_of_test_images(place: Path, result: dict[str, Any]) -> None:
+    features = load_file(place / "reference" / "features.safetensors")
+    real = Statistics.from_features(features["others"][:30])
+    assert result[result["choice"]]["floor"] == pytest.approx(frechet_distance(real, features["test"]))
+
+
+def test_measured_again_is_the_distance_to_choose_by(place: Path, result: dict[str, Any], tmp_path: Path) -> None:
+    entry = measured_again(SMALL, place / "model", place / "reference", place / "table")
+    assert entry["value"] == result[result["choice"]]["value"]
+    assert entry["left_out"] == result[result["choice"]]["left_out"]
+    description = json.loads((place / "model" / "generator.json").read_text())
+    shutil.copytree(place / "model", tmp_path / "model")
+    (tmp_path / "model" / "generator.json").write_text(json.dumps(description | {"shape": [1, 16, 16]}))
+    with pytest.raises(ConfigError, match=r"does not hold the weights|images of another shape than 1×8×8"):
+        measured_again(SMALL, tmp_path / "model", place / "reference", place / "table")
 
 
 def test_a_reference_of_another_protocol_is_refused(place: Path) -> None:
@@ -145,7 +180,7 @@ def test_data_without_labels_has_no_classes(place: Path, tmp_path: Path) -> None
 
 def test_a_test_split_of_too_few_images_is_refused_before_anything_is_computed(tmp_path: Path) -> None:
     write_table(tmp_path / "table", (), test=3)
-    with pytest.raises(ConfigError, match="the test split has 3 images"):
+    with pytest.raises(ConfigError, match=r"of 93 images 3 are the test split, and at least 6 .* dataset\.test_share"):
         reference(SMALL, tmp_path / "table", tmp_path / "reference")
     assert not (tmp_path / "reference").exists()
 
@@ -171,6 +206,8 @@ def test_codes_are_named_so_that_most_images_are_right() -> None:
     assert label_accuracy(told, seen) == 0
     assert label_accuracy(told, seen, name_codes=True) == 5 / 8  # 0 → 4, 1 → 0, 2 → 1: not 2 → 0, which is taken
     assert label_accuracy(seen, seen) == 1
+    rare = torch.tensor([0] * 9 + [1])
+    assert label_accuracy(rare, torch.zeros(10, dtype=torch.long)) == 0.5  # the mean over the labels
 
 
 def tables(place: Path) -> tuple[table.Table, table.Table]:

@@ -17,6 +17,7 @@ from pipelines import register, tracking
 
 ROOT = Path(__file__).parents[2]
 SHAPE, KEY = (1, 8, 8), "fd_efficientnet_lite0"
+CHOICE = f"{KEY}_validation"
 
 
 @pytest.fixture
@@ -44,13 +45,16 @@ def train(seed):
         "run": os.path.abspath("runs/toy"), "images_seen": 640})  # fmt: skip
 
 
-def evaluate(distance, standard_error=1.0, **protocol):
+def evaluate(distance, signs=(1, -1, 1, -1), failed=None, **protocol):
+    """Of test images the distance is 1,000 more than of those to choose by. `signs`: of the noise without each of four
+    groups, ± 1 in all."""
     register.EVALUATION.mkdir(exist_ok=True)
     (register.EVALUATION / "metrics.json").write_text(json.dumps({
-        KEY: {"value": distance, "standard_error": standard_error, "floor": 16.4}, "recall": {"value": 0.5},
-        "classes": {"shares": [0.1, 0.9]},
-        "distance": KEY, "protocol": {"extractor": "efficientnet_lite0", "resize": 112, "data_sha256": "d1", "seed": 0,
-                                      **protocol}}))
+        KEY: {"value": 1000 + distance, "standard_error": 1.0, "floor": 16.4}, "recall": {"value": 0.5},
+        CHOICE: {"value": distance, "left_out": [distance + sign / 3**0.5 for sign in signs]},
+        "classes": {"shares": [0.1, 0.9]}, "failed": failed,
+        "distance": KEY, "choice": CHOICE,
+        "protocol": {"extractor": "efficientnet_lite0", "resize": 112, "data_sha256": "d1", "seed": 0, **protocol}}))
     Image.new("L", (8, 8)).save(register.EVALUATION / "grid.png")
 
 
@@ -64,12 +68,14 @@ def test_a_first_model_becomes_champion_and_says_all_about_itself(place):
     assert (result["name"], result["version"], result["champion"]) == ("ganlib-toy", "1", True)
     version = MlflowClient().get_model_version("ganlib-toy", "1")
     assert champion() == "1" and version.run_id == tracking.run_id(place / "runs" / "toy")
-    assert version.tags[KEY] == "100.0" and version.tags["recall"] == "0.5" and version.tags["data_sha256"] == "d1"
+    assert version.tags[KEY] == "1100.0" and version.tags[CHOICE] == "100.0" and version.tags["recall"] == "0.5"
+    assert version.tags["data_sha256"] == "d1"
     assert json.loads(version.tags["protocol"])["resize"] == 112
     assert version.tags["git"] == "unknown"  # here is no checkout
     run = MlflowClient().get_run(version.run_id)
-    assert run.data.metrics == {"D/loss": 1.0, f"evaluation/{KEY}": 100.0, f"evaluation/{KEY}.floor": 16.4,
-                                f"evaluation/{KEY}.standard_error": 1.0, "evaluation/recall": 0.5}
+    assert run.data.metrics == {"D/loss": 1.0, f"evaluation/{KEY}": 1100.0, f"evaluation/{KEY}.floor": 16.4,
+                                f"evaluation/{KEY}.standard_error": 1.0, f"evaluation/{CHOICE}": 100.0,
+                                "evaluation/recall": 0.5}
     assert run.info.status == "FINISHED"
     files = [file.path for file in MlflowClient().list_artifacts(version.run_id, "evaluation")]
     assert files == ["evaluation/grid.png", "evaluation/metrics.json"]
@@ -86,19 +92,22 @@ def test_a_second_time_registers_nothing(place):
 
 
 @pytest.mark.parametrize(("distance", "protocol", "moves", "reason"), [
-    (90.0, {}, True, "better than version 1: fd_efficientnet_lite0 90 ± 1 against 100 ± 1"),
-    (97.5, {}, False, "better than version 1, but not by 2 standard errors (1.4): fd_efficientnet_lite0 97.5"),
+    (90.0, {}, True, f"better than version 1: {CHOICE} 90 ± 1 against 100 ± 1"),
+    (97.5, {}, False, f"better than version 1, but not by 2 standard errors (1.4): {CHOICE} 97.5"),
     (97.0, {}, True, "97 ± 1 against 100 ± 1"),  # 3 > 2·√2
-    (100.0, {}, False, "not better than version 1: fd_efficientnet_lite0 100 ± 1 against 100 ± 1"),
+    (99.9, {"signs": (1, -1, 1, -1)}, True, "99.9 ± 1 against 100 ± 1"),  # which rise and fall together
+    (97.0, {"signs": (-1, 1, -1, 1)}, False, "not by 2 standard errors (2)"),  # the one rises as the other falls
+    (100.0, {}, False, f"not better than version 1: {CHOICE} 100 ± 1 against 100 ± 1"),
     (110.0, {}, False, "not better than version 1"),
-    (float("nan"), {}, False, "its fd_efficientnet_lite0 is nan"),
-    (50.0, {"resize": 64}, False, "these differ: resize 64 (version 2) against 112 (the champion, version 1)"),
-    (50.0, {"seed": 1, "new": 5}, False, "new 5 (version 2) against None (the champion, version 1)"),
+    (90.0, {"failed": "it is grey"}, False, "it is grey"),
+    (float("nan"), {}, False, f"its {CHOICE} is nan"),
+    (50.0, {"resize": 64}, False, "was measured in another way (resize differ)"),
+    (50.0, {"seed": 1, "new": 5}, False, "was measured in another way (seed, new differ)"),
 ])
 def test_the_champion_changes_only_for_a_better_distance_of_the_same_protocol(place, distance, protocol, moves, reason):
     register.register()
     train(1)
-    evaluate(distance, **protocol)
+    evaluate(distance, **({"signs": (1, 1, -1, -1)} | protocol))  # which have nothing to do with the champion's
     result = register.register()
     assert result["version"] == "2" and result["champion"] is moves and reason in result["reason"]
     assert champion() == ("2" if moves else "1")
@@ -108,16 +117,16 @@ def test_the_champion_changes_only_for_a_better_distance_of_the_same_protocol(pl
 def test_how_far_beyond_the_noise_is_a_choice(place):
     register.register()
     train(1)
-    evaluate(97.5)
+    evaluate(97.5, signs=(1, 1, -1, -1))
     assert not register.register(standard_errors=2)["champion"]
     assert register.register(standard_errors=1)["champion"] and champion() == "2"
 
 
-@pytest.mark.parametrize("unknown", [None, float("nan")])
+@pytest.mark.parametrize("unknown", [(), (float("nan"), 1.0, 1.0, 1.0)])
 def test_where_the_noise_is_not_known_nothing_moves_unless_any_gain_will_do(place, unknown):
     register.register()
     train(1)
-    evaluate(50.0, standard_error=unknown)
+    evaluate(50.0, signs=unknown)
     result = register.register()
     assert not result["champion"] and "the noise of one is not known" in result["reason"]
     assert register.register(standard_errors=0)["champion"]
@@ -130,8 +139,8 @@ def test_an_evaluation_that_was_made_again_replaces_the_numbers_and_the_pages(pl
     evaluate(80.0)
     assert register.register()["version"] == "1"
     version = MlflowClient().get_model_version("ganlib-toy", "1")
-    assert version.tags[KEY] == "80.0"
-    assert MlflowClient().get_run(version.run_id).data.metrics[f"evaluation/{KEY}"] == 80.0
+    assert version.tags[KEY] == "1080.0"
+    assert MlflowClient().get_run(version.run_id).data.metrics[f"evaluation/{KEY}"] == 1080.0
     assert (place / "mlartifacts" / version.run_id / "artifacts" / "report" / "report.html").read_text() == "new"
 
 
@@ -143,7 +152,44 @@ def test_other_data_never_takes_the_champion_over(place):
     description = json.loads((register.MODEL / "generator.json").read_text())
     (register.MODEL / "generator.json").write_text(json.dumps(description | {"data_sha256": "d2"}))
     result = register.register()
-    assert not result["champion"] and "data_sha256 'd2' (version 2) against 'd1'" in result["reason"]
+    assert not result["champion"] and "was measured in another way (data_sha256 differ)" in result["reason"]
+
+
+def test_a_generator_that_learned_nothing_is_never_the_first_champion(place):
+    evaluate(100.0, failed="not clearly better than an untrained one")
+    result = register.register()
+    assert not result["champion"] and result["reason"] == "not clearly better than an untrained one"
+    assert MlflowClient().get_model_version("ganlib-toy", "1").tags["failed"] == result["reason"]
+    assert MlflowClient().get_registered_model("ganlib-toy").aliases == {}
+
+
+@pytest.mark.parametrize(("theirs", "moves"), [(70.0, True), (50.0, False)])
+def test_a_champion_of_an_older_protocol_is_measured_again(place, theirs, moves):
+    register.register()
+    weights = (register.MODEL / "generator.safetensors").read_bytes()
+    train(1)
+    evaluate(60.0, signs=(1, 1, -1, -1), resize=64)
+    asked = []
+
+    def again(model):
+        asked.append((model / "generator.safetensors").read_bytes())
+        return {"value": theirs, "left_out": [theirs + sign / 3**0.5 for sign in (1, -1, 1, -1)]}
+
+    result = register.register(again=again)
+    assert result["champion"] is moves and "60 ± 1 against" in result["reason"] and asked == [weights]
+    assert register.register(again=again)["champion"] is moves and len(asked) == 1  # what it came to is noted
+
+
+def test_a_champion_that_cannot_be_measured_again_says_what_to_do(place):
+    register.register()
+    train(1)
+    evaluate(60.0, resize=64)
+
+    def again(model):
+        raise ConfigError("its networks are others")
+
+    result = register.register(again=again)
+    assert not result["champion"] and "its networks are others. Remove its alias" in result["reason"]
 
 
 def test_an_alias_that_was_not_reached_is_set_the_next_time(place):
@@ -159,7 +205,7 @@ def test_a_model_whose_run_is_not_on_this_machine_gets_one(place):
     (register.MODEL / "generator.json").write_text(json.dumps(description | {"run": "/elsewhere/runs/far"}))
     result = register.register()
     run = MlflowClient().get_run(MlflowClient().get_model_version("ganlib-toy", result["version"]).run_id)
-    assert run.info.run_name == "far" and run.data.metrics[f"evaluation/{KEY}"] == 100.0
+    assert run.info.run_name == "far" and run.data.metrics[f"evaluation/{KEY}"] == 1100.0
     assert run.info.status == "FINISHED"
 
 
@@ -215,9 +261,9 @@ def test_a_registry_out_of_reach_is_one_clear_message(place, monkeypatch):
 def test_the_command_writes_registration_json(place, capsys):
     register.main()
     assert json.loads(register.REGISTRATION.read_text()) == {
-        "name": "ganlib-toy", "version": "1", "champion": True, "reason": f"it is the first with a {KEY}: 100"}
+        "name": "ganlib-toy", "version": "1", "champion": True, "reason": f"it is the first with a {CHOICE}: 100"}
     assert capsys.readouterr().out.splitlines()[-1] == (
-        f"ganlib-toy version 1: champion, it is the first with a {KEY}: 100")
+        f"ganlib-toy version 1: champion, it is the first with a {CHOICE}: 100")
 
 
 def test_without_a_model_or_an_evaluation_it_says_what_to_run(place):

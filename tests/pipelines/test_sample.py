@@ -31,7 +31,8 @@ def place(empty_store, tmp_path_factory):
             "run": "runs/gone", "images_seen": 640})  # fmt: skip
         (where / "evaluation").mkdir()
         (where / "evaluation" / "metrics.json").write_text(json.dumps({
-            "fd": {"value": 1.0}, "distance": "fd", "protocol": {"data_sha256": "d"}}))
+            "fd": {"value": 1.0, "left_out": []}, "distance": "fd", "choice": "fd", "failed": None,
+            "protocol": {"data_sha256": "d"}}))
         register.register()
         assert MlflowClient().get_registered_model("ganlib-toy").aliases
         yield where

@@ -49,7 +49,7 @@ def space(values: dict[str, Any]) -> Space:
 
 
 def sweep(**settings: Any) -> Sweep:
-    return parse(Sweep, {"name": "s", "images": 900, "trials": 8, "space": {}} | settings, "sweep")
+    return parse(Sweep, {"name": "s", "images": 900, "trials": 8, "confirm": 0, "space": {}} | settings, "sweep")
 
 
 def draws(of: Space, count: int) -> list[dict[str, Any]]:
@@ -155,6 +155,8 @@ def test_a_space_that_cannot_be_searched_is_refused(values: dict[str, Any], mess
         ({"seeds": []}, "seeds: at least one"),
         ({"seeds": [1, 1]}, "seeds: at least one, and each once"),
         ({"scheduler": "pbt", "seeds": [0, 1]}, "pbt hands checkpoints on"),
+        ({"scheduler": "pbt", "confirm": 1}, "confirm: .* cannot be trained again"),
+        ({"confirm": -1}, "confirm: must not be negative"),
         ({"scheduler": "asha", "seeds": [0, 1]}, "asha stops trials, not configurations of several seeds"),
         ({"scheduler": "asha", "reports": 1}, "reports of 2 or more"),
         ({"name": "a/../b"}, "name: letters, digits"),

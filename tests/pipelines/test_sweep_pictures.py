@@ -78,7 +78,7 @@ def test_all_pictures_are_drawn_of_every_kind_of_end(space: Space, outcomes: lis
         grids.mkdir(parents=True)
         for seen, grey in ((300, 0), (900, 200)):
             Image.new("L", (64, 64), grey).save(grids / f"images-{seen:09d}.png")
-    pictures = sweep_pictures.draw(space, SWEEP, rows, reports(outcomes), tmp_path)
+    pictures = sweep_pictures.draw(space, SWEEP, rows, reports(outcomes), tmp_path, 0.5)
     assert set(pictures) == {"best_so_far", "parallel_coordinates", "importance", "best"}
     best = np.asarray(pictures["best"])[:, -68:-4]  # without the captions
     assert (best == 200).sum() == 5 * 64 * 64  # the last grid of each of five
@@ -86,4 +86,4 @@ def test_all_pictures_are_drawn_of_every_kind_of_end(space: Space, outcomes: lis
 
 def test_a_sweep_of_which_nothing_is_left_is_drawn(space: Space, tmp_path: Path):
     rows = rank([Outcome("f", {"objective": "hinge", "lr": 1e-3, "seed": 0}, math.inf, 0, 1.0, FAILED, "no")])
-    assert set(sweep_pictures.draw(space, SWEEP, rows, [], tmp_path)) == {"best_so_far", "parallel_coordinates"}
+    assert set(sweep_pictures.draw(space, SWEEP, rows, [], tmp_path, 0.5)) == {"best_so_far", "parallel_coordinates"}

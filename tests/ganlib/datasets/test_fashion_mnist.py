@@ -31,6 +31,7 @@ def files(tmp_path, monkeypatch):
             digests[name] = hashlib.sha256(content).hexdigest()
             (folder / f"{name}.gz").write_bytes(gzip.compress(content))
     monkeypatch.setattr(fashion_mnist, "FILES", digests)
+    monkeypatch.setattr(fashion_mnist, "VALIDATION", 5)
     monkeypatch.setattr(fashion_mnist, "PACKAGE_FOLDER", tmp_path / "not installed")
     monkeypatch.setenv("PATH", str(tmp_path))  # no apt-get
     with socket.socket() as closed:
@@ -51,11 +52,13 @@ def test_a_folder_of_the_users_is_read_gz_or_not(files, tmp_path):
         path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
         path.unlink()
     train, test = prepare(tmp_path / "b", path=str(files))
-    assert (len(train), len(test), train.shape) == (30, 10, (1, 28, 28))
+    validation = Table.open(tmp_path / "b", "validation")
+    assert (len(train), len(validation), len(test), train.shape) == (25, 5, 10, (1, 28, 28))
     assert train.manifest["sha256"] == packed.manifest["sha256"]
     raw = (files / "train-images-idx3-ubyte").read_bytes()
-    assert train.images.tobytes() == raw[16:]
-    assert train.labels.tolist() == list((files / "train-labels-idx1-ubyte").read_bytes()[8:])
+    assert train.images.tobytes() + validation.images.tobytes() == raw[16:]
+    labels = list((files / "train-labels-idx1-ubyte").read_bytes()[8:])
+    assert train.labels.tolist() + validation.labels.tolist() == labels
     assert train.classes == fashion_mnist.CLASSES and len(train.classes) == 10
 
 
@@ -66,7 +69,7 @@ def test_32_pads_and_64_resizes_that(files, tmp_path):
     assert padded.images.sum(dtype=np.int64) == small.images.sum(dtype=np.int64)
     large, _ = prepare(tmp_path / "64", path=str(files), resolution=64)
     assert large.shape == (1, 64, 64)
-    blocks = large.images.reshape(30, 1, 32, 2, 32, 2).mean((3, 5))
+    blocks = large.images.reshape(25, 1, 32, 2, 32, 2).mean((3, 5))
     assert np.corrcoef(blocks.ravel(), padded.images.ravel())[0, 1] > 0.9
     half, _ = prepare(tmp_path / "16", path=str(files), resolution=16)
     assert half.shape == (1, 16, 16)

@@ -19,6 +19,7 @@ from ganlib.training.loop import train
 from ganlib.training.run import Run
 
 REAL = np.random.default_rng(0).integers(0, 256, (31, 1, 8, 8), np.uint8)
+OTHERS = np.random.default_rng(2).integers(0, 256, (40, 1, 8, 8), np.uint8)
 FAKE = torch.from_numpy(np.random.default_rng(1).integers(0, 100, (21, 1, 8, 8), np.uint8))
 
 
@@ -28,7 +29,7 @@ def lite0() -> Extractor:
 
 
 def monitor(lite0: Extractor, images: np.ndarray = REAL, generated: int = 21, cache: Path | None = None) -> Monitor:
-    return Monitor(lite0, images, generated, seed=0, data_sha256="d", cache=cache)
+    return Monitor(lite0, images, OTHERS, generated, "validation", seed=0, data_sha256="d", cache=cache)
 
 
 def excerpt(start: int, count: int) -> torch.Tensor:
@@ -38,7 +39,10 @@ def excerpt(start: int, count: int) -> torch.Tensor:
 def test_it_is_the_distance(lite0: Extractor) -> None:
     # On the covariance of these 31 images, with most features dead, torch.linalg.eigh does not converge.
     real, fake = (Statistics.from_features(extract(lite0, images)[0]) for images in (REAL, FAKE))
-    found = monitor(lite0)(excerpt)
+    made = monitor(lite0)
+    found = made(excerpt)
+    others = Statistics.from_features(extract(lite0, OTHERS[:21])[0])
+    assert made.floor == pytest.approx(frechet_distance(real, others), rel=1e-6) and made.floor < min(found.values())
     assert found == {"fd_efficientnet_lite0_21": pytest.approx(frechet_distance(real, fake), rel=1e-6)}
 
 
@@ -94,11 +98,12 @@ def test_the_cache_is_used_and_not_for_another_protocol(lite0: Extractor, tmp_pa
     written = cache.stat().st_mtime_ns
     again = monitor(lite0, cache=cache)
     assert cache.stat().st_mtime_ns == written and torch.equal(first.real.mean, again.real.mean)
+    assert again.floor == first.floor
     fewer = monitor(lite0, REAL[:20], cache=cache)
     assert cache.stat().st_mtime_ns != written and not torch.equal(fewer.real.mean, first.real.mean)
     smaller = monitor(extractor("efficientnet_lite0", resize=40), REAL[:20], cache=cache)
     assert not torch.allclose(smaller.real.mean, fewer.real.mean)
-    other = Monitor(lite0, REAL[::-1][:20], 21, seed=0, data_sha256="other", cache=cache)
+    other = Monitor(lite0, REAL[::-1][:20], OTHERS, 21, "validation", seed=0, data_sha256="other", cache=cache)
     assert not torch.allclose(other.real.mean, fewer.real.mean)
 
 

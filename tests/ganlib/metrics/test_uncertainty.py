@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from ganlib import seeds
 from ganlib.metrics.frechet import frechet_distance
 from ganlib.metrics.kernel import kernel_distance
 from ganlib.metrics.statistics import Statistics
@@ -50,7 +51,7 @@ def test_the_jackknife_leaves_each_group_out_in_turn() -> None:
         rng = np.random.default_rng(0)
         x, y = rng.normal(size=(100, d)), torch.from_numpy(rng.normal(0.5, 1, size=(count, d)))
         real = Statistics.from_features(x)
-        groups = y[torch.randperm(count, generator=torch.Generator().manual_seed(3))].tensor_split(4)
+        groups = y[torch.randperm(count, generator=seeds.stream("groups", 3))].tensor_split(4)
         rest = [torch.cat([*groups[:g], *groups[g + 1:]]) for g in range(4)]
         for distance, interval in [
             (lambda part, real=real: frechet_distance(real, part), frechet_interval(real, y, 4, seed=3)),
@@ -59,6 +60,7 @@ def test_the_jackknife_leaves_each_group_out_in_turn() -> None:
             left = np.array([distance(part) for part in rest])
             expected = np.sqrt(3 / 4 * ((left - left.mean()) ** 2).sum())
             assert interval.standard_error == pytest.approx(expected, rel=1e-7)
+            np.testing.assert_allclose(interval.left_out, left, rtol=1e-9)
 
 
 def test_taking_out_is_merging_backwards() -> None:
