@@ -3,7 +3,8 @@ and in the generator's. So the generator does not learn to augment: Karras et al
 Zhao et al. 2020, arXiv:2006.10738, section 3."""
 
 import functools
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,23 +13,39 @@ from ganlib.augmentations.base import Augmentation
 from ganlib.config import ConfigError
 from ganlib.objectives.base import Batch, Fakes, Networks, Noise, Objective, Phase, Stats
 
+Side = Literal["real", "fake"]
+
 
 class Seen(nn.Module):
-    """A discriminator D that is shown T(x) where it is asked about x. What else is asked of it, D answers itself."""
+    """A discriminator D that is shown T(x) where it is asked about x, T being drawn anew at each look but those of
+    `looking_at`. What else is asked of it, D answers itself."""
 
     def __init__(self, discriminator: nn.Module, augmentation: Augmentation, noise: Noise):
         super().__init__()
-        self.discriminator = discriminator
-        self.augment = functools.partial(augmentation, noise=noise)  # no child: its buffers are none of D's
+        self.discriminator, self.noise = discriminator, noise
+        self.augment = functools.partial(augmentation)  # no child: its buffers are none of D's
 
     def forward(self, images: Tensor, *others: Any, **options: Any) -> Any:
-        return self.discriminator(self.augment(images), *others, **options)
+        return self.discriminator(self.augment(images, self.noise), *others, **options)
+
+    def look(self, sides: tuple[Side, ...], images: Tensor, *others: Any, **options: Any) -> Any:
+        """See `looking_at`."""
+        parts = zip(images.chunk(len(sides)), sides, strict=True)
+        seen = torch.cat([self.augment(part, self.noise.stream(side)) for part, side in parts])
+        return self.discriminator(seen, *others, **options)
 
     def __getattr__(self, name: str) -> Any:
         try:
             return super().__getattr__(name)
         except AttributeError:
             return getattr(super().__getattr__("discriminator"), name)
+
+
+def looking_at(discriminator: Any, *sides: Side) -> Callable[..., Any]:
+    """The discriminator, to be called as always: with the reals of the batch, with the fakes, with both in one tensor,
+    or with as many images that they were changed to. Behind an augmentation one draw of it is kept for the reals of a
+    move, and one for the fakes, so that D(T(x)) can be compared with D(T(x + Δ))."""
+    return functools.partial(discriminator.look, sides) if isinstance(discriminator, Seen) else discriminator
 
 
 class Augmented(Objective):

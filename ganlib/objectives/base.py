@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ganlib import seeds
 from ganlib.config import require
 
 Networks = Mapping[str, Any]  # role → nn.Module; docs/extending.md lists what objectives read of them
@@ -21,7 +22,12 @@ class Noise:
     def __init__(self, seed: int, count: int, rank: int = 0, device: torch.device | str = "cpu", workers: int = 1):
         """`count` is this worker's number of samples; the global batch has count·workers."""
         self._generator = torch.Generator(device).manual_seed(seed)
-        self.count, self._rank, self._workers = count, rank, workers
+        self.count, self._seed, self._rank, self._workers = count, seed, rank, workers
+
+    def stream(self, name: str) -> "Noise":
+        """Random numbers besides these: a pure function of the seed and the name, so that they can be had again."""
+        seed, device = seeds.derive("streams", self._seed, name), self._generator.device
+        return Noise(seed, self.count, self._rank, device, self._workers)
 
     def normal(self, *shape: int) -> Tensor:
         """Standard normal (count, *shape)."""

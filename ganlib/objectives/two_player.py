@@ -15,6 +15,7 @@ from ganlib import build as components
 from ganlib import collectives, penalties
 from ganlib.config import ConfigError, parse, require, suggest
 from ganlib.losses import LOSSES
+from ganlib.objectives.augmented import looking_at
 from ganlib.objectives.base import Batch, Fakes, Networks, Objective, Optimizer, Phase, Stats
 from ganlib.objectives.terms.base import Move, Term
 from ganlib.objectives.unroll import unrolled
@@ -100,9 +101,9 @@ def judge(discriminator: Any, real: Tensor, fake: Tensor, labels: tuple[Tensor |
     """The verdicts on both halves: in one pass if the discriminator judges each image by itself, else in two, since
     batch statistics over reals and fakes together are not those of either. `labels`: of the reals, of the fakes."""
     if discriminator.mixes_batch:
-        return discriminator(real, labels[0]), discriminator(fake, labels[1])
+        return looking_at(discriminator, "real")(real, labels[0]), looking_at(discriminator, "fake")(fake, labels[1])
     label = torch.cat(labels) if discriminator.told_labels else None  # type: ignore[arg-type]
-    both = discriminator(torch.cat([real, fake]), label)
+    both = looking_at(discriminator, "real", "fake")(torch.cat([real, fake]), label)
     of_real, of_fake = zip(*((None, None) if output is None else output.chunk(2) for output in both), strict=True)
     return Verdict(*of_real), Verdict(*of_fake)
 

@@ -11,6 +11,7 @@ from torch.nn.functional import pad
 
 from ganlib.augmentations.resample import at
 from ganlib.config import require
+from ganlib.objectives.augmented import Side, looking_at
 from ganlib.objectives.base import Fakes, Noise
 from ganlib.objectives.terms.base import Move, Term
 
@@ -47,7 +48,8 @@ def jitter(images: Tensor, noise: Noise, shift: int, flips: bool = True) -> Tens
 
 class Consistency(Term):
     """λ_real E|D(x) − D(T(x))|² + λ_fake E|D(G(z)) − D(T(G(z)))|² + λ_dis E|D(G(z)) − D(G(z + Δ))|² for the
-    discriminator, −λ_gen E|G(z) − G(z + Δ)|² for the generator; T is `jitter`, Δ normal noise."""
+    discriminator, −λ_gen E|G(z) − G(z + Δ)|² for the generator; T is `jitter`, Δ normal noise. Behind an augmentation
+    A, D(A(x)) is compared with D(A(T(x))) under one draw of A."""
 
     def __init__(self, config: Config):
         super().__init__()
@@ -55,17 +57,17 @@ class Consistency(Term):
 
     def discriminator(self, move: Move) -> Tensor:
         config, batch, fakes = self.config, move.batch, move.fakes
-        assert move.real is not None
         loss = torch.zeros((), device=batch.real.device)
-        for weight, images, label, verdict in ((config.real, batch.real, batch.label, move.real),
-                                               (config.fake, fakes.images, fakes.label, move.fake)):
-            if weight:
-                changed = jitter(images, batch.noise, config.shift, config.flip)
-                loss = loss + weight * _squared_difference(move, changed, label, verdict.score)
+        if config.real:
+            changed = jitter(batch.real, batch.noise, config.shift, config.flip)
+            loss = loss + config.real * _squared_difference(move, "real", changed, batch.label)
+        if config.fake:
+            changed = jitter(fakes.images, batch.noise, config.shift, config.flip)
+            loss = loss + config.fake * _squared_difference(move, "fake", changed, fakes.label)
         if config.latent:
             with torch.no_grad():
                 near = self._neighbours(move)
-            loss = loss + config.latent * _squared_difference(move, near, fakes.label, move.fake.score)
+            loss = loss + config.latent * _squared_difference(move, "fake", near, fakes.label)
         return loss
 
     def generator(self, move: Move) -> Tensor | None:
@@ -80,8 +82,11 @@ class Consistency(Term):
         return move.networks["generator"](fakes.z + self.config.radius * noise, fakes.label)
 
 
-def _squared_difference(move: Move, images: Tensor, label: Tensor | None, score: Tensor) -> Tensor:
-    return (move.networks["discriminator"](images, label).score.float() - score.float()).square().mean()
+def _squared_difference(move: Move, side: Side, changed: Tensor, label: Tensor | None) -> Tensor:
+    before = move.real if side == "real" else move.fake
+    assert before is not None
+    after = looking_at(move.networks["discriminator"], side)(changed, label)
+    return (after.score.float() - before.score.float()).square().mean()
 
 
 def build(config: Config) -> Consistency:

@@ -11,10 +11,12 @@ from ganlib import build
 from ganlib.augmentations.base import Augmentation, normal
 from ganlib.config import ConfigError
 from ganlib.datasets.table import Table
-from ganlib.objectives.augmented import Augmented, Seen
+from ganlib.objectives.augmented import Augmented, Seen, looking_at
 from ganlib.objectives.base import Batch, Noise, Objective
+from ganlib.objectives.two_player import judge
 from ganlib.training.loop import train
 from ganlib.training.run import Run
+from ganlib.verdict import Verdict
 
 SHAPE = (1, 8, 8)
 GAMES: dict[str, dict[str, Any]] = {
@@ -140,6 +142,59 @@ def test_two_workers_see_what_one_sees(name):
 def test_each_look_has_numbers_of_its_own():
     seen, images = Seen(nn.Identity(), Noisy(), Noise(0, 2)), torch.zeros(2, *SHAPE)
     assert not torch.equal(seen(images), seen(images))
+
+
+class Sum(nn.Module):
+    """D(x) = Σ x, added in one order whatever the batch."""
+
+    energy, told_labels, classes, own_gradients = False, False, 0, True
+
+    def __init__(self, mixes_batch: bool = False) -> None:
+        super().__init__()
+        self.mixes_batch = mixes_batch
+
+    def forward(self, images: Tensor, label: Tensor | None = None) -> Verdict:
+        return Verdict(torch.stack(images.flatten(1).unbind(1)).cumsum(0)[-1])
+
+
+@pytest.mark.parametrize("mixes_batch", [False, True])  # reals and fakes in one pass, or in two
+@pytest.mark.parametrize("which", ["real", "fake", "latent"])
+@pytest.mark.parametrize("options", [{"name": "diffaugment"}, {"name": "ada", "p": 0.7}, {"name": "instance_noise"}],
+                         ids=lambda options: options["name"])  # fmt: skip
+def test_consistency_sees_its_own_changes_alone(options, which, mixes_batch):
+    """Exactly 0 where an image and its changed version are one: both are looked at through one draw."""
+
+    def term(**changes: Any) -> Tensor:
+        consistency = {"real": 0.0, which: 10.0} | changes
+        module, config = build.component("objectives", {"name": "two_player", "terms": {"consistency": consistency}})
+        augmentation, settings = build.component("augmentations", options)
+        move, _ = Augmented(module.build(config), augmentation.build(settings)).phases()
+        return move.loss(players() | {"discriminator": Sum(mixes_batch)}, batch())[1]["D/consistency"]
+
+    assert term(shift=0, flip=False, radius=1e-30) == 0
+    assert term(radius=1.0) > 0.01
+
+
+@pytest.mark.parametrize("mixes_batch", [False, True])
+def test_reals_and_fakes_have_each_their_own_draw_for_one_move(mixes_batch):
+    """The same one at every look of `looking_at`, together or alone, before and after other looks."""
+    seen, x = Seen(Sum(mixes_batch), Noisy(), Noise(0, 4)), torch.zeros(4, *SHAPE)
+    real, fake = judge(seen, x, x, (None, None))
+    assert len(torch.cat([real.score, fake.score]).unique()) == 8
+    seen(x)
+    for side, first in (("real", real), ("fake", fake)):
+        assert torch.equal(looking_at(seen, side)(x).score, first.score)
+    other = Seen(Sum(mixes_batch), Noisy(), Noise(1, 4))
+    assert not torch.equal(looking_at(other, "real")(x).score, real.score)
+
+
+def test_a_stream_depends_on_seed_and_name_alone_and_is_cut_to_the_shares():
+    noise = Noise(3, 4)
+    numbers = noise.stream("a").normal(2)
+    assert torch.equal(noise.stream("a").normal(2), numbers)
+    assert not torch.equal(noise.stream("b").normal(2), numbers) and not torch.equal(noise.normal(2), numbers)
+    shares = [Noise(3, 2, rank, "cpu", 2).stream("a").normal(2) for rank in range(2)]
+    assert torch.equal(torch.cat(shares), numbers)
 
 
 def test_the_discriminator_answers_for_itself():
