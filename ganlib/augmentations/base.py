@@ -34,7 +34,8 @@ class Augmentation(nn.Module, abc.ABC):
     @torch.no_grad()
     def advance(self, stats: Stats, images_seen: int, images: int | Tensor) -> None:
         """Called after each of the discriminator's steps, with the metrics of that step averaged over the workers:
-        the only place where the state changes. `images` is the number of real images since the last call."""
+        the only place where the state changes. `images_seen` counts the real images of that step's batch, too, as does
+        `images`, the number of them since the last call."""
 
 
 def uniform(noise: Noise, images: Tensor, *shape: int) -> Tensor:

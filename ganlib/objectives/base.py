@@ -124,4 +124,5 @@ class Objective(nn.Module, abc.ABC):
     @torch.no_grad()
     def advance(self, phase: Phase, networks: Networks, stats: Stats, images_seen: int) -> None:
         """Called after each phase's step, with statistics already averaged over the workers: the only place where the
-        objective's state changes, or a parameter is moved by anything but an optimizer (weight clipping)."""
+        objective's state changes, or a parameter is moved by anything but an optimizer (weight clipping).
+        `images_seen` counts those of this batch, too."""

@@ -129,7 +129,7 @@ def train(
                 optimizers.set_learning_rate(movers[role], objective.optimizers[role], images_seen / settings.images)
                 movers[role].step()
                 movers[role].zero_grad(set_to_none=True)
-            objective.advance(phase, networks, stats, images_seen)
+            objective.advance(phase, networks, stats, images_seen + batch_size)
             if "generator" in phase.trains:
                 average.update(batch_size * phase.due(number), images_seen + batch_size)
             means.add(stats)

@@ -56,4 +56,4 @@ class Term(nn.Module, abc.ABC):
 
     @torch.no_grad()
     def advance(self, phase: Phase, networks: Networks, stats: Stats, images_seen: int) -> None:
-        """As Objective.advance."""
+        """As Objective.advance: `images_seen` counts those of this batch, too."""

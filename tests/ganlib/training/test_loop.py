@@ -101,6 +101,25 @@ def test_two_workers_have_the_losses_of_one(networks, norm, objective, on_worker
     assert torch.equal(first["weights"], second["weights"])
 
 
+def test_the_state_of_a_game_advances_by_the_clock_of_after_the_batch():
+    """Over 4 batches of 8: signs of 32 images, no noise after the last, the averages of LeCam in force from `start`."""
+    games = []
+
+    class Watched(Run):
+        def build_objective(self):
+            games.append(super().build_objective())
+            return games[-1]
+
+    noisy = {"name": "instance_noise", "images": 32}
+    for start, augmentation in ((32, {"name": "ada", "interval": 1000}), (33, noisy)):
+        game = run("mlp", {"terms": {"lecam": {"start": start}, "top_k": {"images": 32, "decay": 0.9}}}, images=32)
+        train(Watched(game.networks, game.objective, augmentation, game.training), TABLE)
+    (ada, noise) = (game.augmentation for game in games[1::2])  # the first of each was built for the checks
+    assert ada.counted == 32 and noise.std == 0
+    assert [game.objective.terms["lecam"].active for game in games[1::2]] == [1, 0]
+    assert all(game.objective.terms["top_k"].share == pytest.approx(0.9) for game in games[1::2])
+
+
 def test_a_checkpoint_cut_in_half_is_passed_over(tmp_path: Path):
     expected = flat(train(run(), TABLE, tmp_path / "a"))
     train(run(images=80), TABLE, tmp_path / "b")
