@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from ganlib.config import ConfigError, require
 from ganlib.layers import players
@@ -86,12 +87,14 @@ class Discriminator(players.Discriminator):
 def _initialize(module: nn.Module) -> None:
     """All weights N(0, 0.02), those of batch norm N(1, 0.02): the paper's sec. 3 and its authors' code."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-        # Under spectral norm, `weight` is computed; what is stored is the original.
-        parameters = dict(module.named_parameters())
-        name = "weight" if "weight" in parameters else "parametrizations.weight.original"
-        nn.init.normal_(parameters[name], 0.0, 0.02)
+        # Spectral norm comes last: it begins with the singular vectors of the weight that it finds.
+        if spectral := parametrize.is_parametrized(module):
+            parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)
+        nn.init.normal_(module.weight, 0.0, 0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+        if spectral:
+            constrained("spectral", module)
     elif isinstance(module, nn.modules.batchnorm._BatchNorm) and module.affine:
         nn.init.normal_(module.weight, 1.0, 0.02)
 

@@ -230,6 +230,19 @@ def test_every_option_can_be_built_without_memory_and_run_in_bfloat16(family):
             assert parameter.grad is not None and parameter.grad.isfinite().all(), f"{options}: {name}"
 
 
+@pytest.mark.parametrize("how", ["projection", "classifier", "code"])
+@pytest.mark.parametrize("family", ["dcgan", "subpixel"])
+def test_spectral_norm_begins_with_the_largest_singular_value_one(family, how):
+    """Of every layer, at the first forward: the singular vectors are those of the weights that training begins with."""
+    discriminator = networks(family, SHAPES[1], CLASSES, discriminator_norm="spectral", conditioning=how,
+                             width=32)["discriminator"]  # fmt: skip
+    discriminator(torch.randn(2, *SHAPES[1]), torch.arange(2))
+    normalised = [module for module in discriminator.modules() if hasattr(module, "parametrizations")]
+    assert len(normalised) >= 4
+    for module in normalised:
+        assert torch.linalg.matrix_norm(module.weight.flatten(1), 2).item() == pytest.approx(1, abs=0.08)
+
+
 def test_spectral_norm_bounds_every_layer_to_the_largest_singular_value_one():
     discriminator = networks("dcgan", SHAPES[1], discriminator_norm="spectral")["discriminator"]
     for _ in range(200):  # power iterations
