@@ -13,7 +13,7 @@
     progress.png        the same latents, over the images seen in training; animation.png: one after the other
     interpolation.png   straight and spherical paths between latents
     arithmetic.png      the mean latents of classes, A − B + C (Radford et al. 2016)
-    truncation.png      the same latents, scaled towards their mean
+    truncation.png      the same latents, scaled towards their mean; not of networks.prior=sphere
     precision_recall.png  the curve of Sajjadi et al. 2018
     neighbours.png      samples beside their nearest real training images, by features and by pixels
     labels.png          a row for each label (or code of InfoGAN's) that the generator is told, the same latents in each

@@ -42,9 +42,10 @@ def draw(generator: Any, images: Tensor, *, seed: int, snapshots: Path, features
         "samples": grid(images[:columns**2], columns, _scale(images)),
         "progress": progress(snapshots, *images.shape[2:]),
         "interpolation": interpolation(generator, seed),
-        "truncation": truncations(generator, seed),
         "neighbours": neighbours(images, features, known, known_features, real_images),
     }
+    if generators.truncates(generator):
+        drawn["truncation"] = truncations(generator, seed)
     if (moving := animated(snapshots, *images.shape[2:])) is not None:
         drawn["animation"] = moving
     if curves:

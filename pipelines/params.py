@@ -113,7 +113,7 @@ def parse_params(raw: dict[str, Any]) -> Params:
     if missing := [section for section in SECTIONS if section not in raw]:
         raise ConfigError(f"{PARAMS}: section {missing[0]} is missing; write it with `python -m pipelines.compose`")
     build.component("datasets", raw["dataset"])
-    return Params(
+    params = Params(
         dataset=raw["dataset"],
         run=Run.parse({key: raw[key] for key in RUN if key in raw}),
         evaluation=parse(Evaluation, raw["evaluation"], "evaluation"),
@@ -123,6 +123,11 @@ def parse_params(raw: dict[str, Any]) -> Params:
         seed=raw["seed"],
         raw=raw,
     )
+    _, networks = build.component("networks", params.run.networks)
+    require(params.evaluation.truncation == 1 or getattr(networks, "prior", "normal") != "sphere",
+            "evaluation.truncation: it would change nothing on the sphere of networks.prior=sphere; write 1, or "
+            "networks.prior=normal")
+    return params
 
 
 def public(raw: dict[str, Any]) -> dict[str, Any]:

@@ -32,6 +32,9 @@ class GeneratorModel(PythonModel):
         truncation = model_input["truncation"].to_numpy(float) if "truncation" in model_input else np.ones(rows)
         if not ((truncation >= 0) & (truncation <= 1)).all():
             raise ValueError(f"truncation: values in [0, 1] are needed, got {truncation.tolist()}")
+        if (truncation < 1).any() and not self.library.truncates(self.generator):
+            raise ValueError("truncation: it would change nothing on the sphere of this generator's latents; write 1, "
+                             "or leave the column out")
         z = torch.cat([self.library.latents(self.generator, count, int(seed)) for seed in model_input["seed"]])
         z *= torch.tensor(truncation, dtype=z.dtype).repeat_interleave(count)[:, None]
         return self.library.decode(self.generator, z, self._labels(model_input, count)).numpy()

@@ -72,6 +72,11 @@ def labels_of(generator: Any, count: int, start: int = 0) -> Tensor | None:
     return torch.searchsorted(counts.cumsum(0) / counts.sum(), places, right=True)
 
 
+def truncates(generator: Any) -> bool:
+    """Whether latents nearer to their mean make other images. On a sphere they do not: there all have one length."""
+    return getattr(generator, "prior", "normal") != "sphere"
+
+
 @torch.inference_mode()
 def decode(generator: nn.Module, z: Tensor, labels: Tensor | None = None, batch_size: int = 256) -> Tensor:
     """Latents (N, latent) → uint8 images (N, C, H, W) on the CPU."""
@@ -92,11 +97,15 @@ def sample(
     batch_size: int = 256,
 ) -> Tensor:
     """uint8 images (count, C, H, W), with labels as the training images have them unless `labels` (count,) are given.
-    `truncation` scales the latents towards their mean: below 1, less variety."""
+    `truncation` scales the latents towards their mean: below 1, less variety. ConfigError for what this generator
+    cannot give."""
     if count < 1:
         raise ConfigError(f"count: at least 1 image must be asked for, got {count}")
     if not 0 <= truncation <= 1:
         raise ConfigError(f"truncation: must lie in [0, 1], got {truncation:g}; 1 switches it off")
+    if truncation < 1 and not truncates(generator):
+        raise ConfigError(f"truncation: {truncation:g} would change nothing on the sphere of networks.prior=sphere; "
+                          "write 1, or train with networks.prior=normal")
     if labels is not None and generator.classes == 0:
         raise ConfigError("labels: this generator is unconditional; leave them out")
     told = labels_of(generator, count) if labels is None else labels

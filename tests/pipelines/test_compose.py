@@ -62,12 +62,21 @@ def test_numbers_and_nested_choices_arrive():
         ("objective.penalties.r1.weight=-1", "r1.weight: must not be negative"),
         ("dataset=folder", "path"),
         ("cluster.workers=0", "cluster.workers: must be at least 1"),
+        ("networks.prior=sphere evaluation.truncation=0.5", r"evaluation\.truncation: .*write 1, or networks\.prior"),
     ],
 )
 def test_what_cannot_be_run_is_not_written(choice: str, message: str):
     with pytest.raises(ConfigError, match=message):
-        compose.write([choice])
+        compose.write(choice.split())
     assert not Path("params.yaml").exists()
+
+
+def test_the_sphere_is_for_latents_that_are_not_truncated():
+    compose.write(["networks.prior=sphere"])
+    text = Path("params.yaml").read_text()
+    Path("params.yaml").write_text(text.replace("truncation: 1.0", "truncation: 0.9"))
+    with pytest.raises(ConfigError, match=r"evaluation\.truncation: .*write 1"):
+        compose.check()
 
 
 def test_an_edit_of_conf_is_noticed_with_the_command_to_type():

@@ -100,6 +100,11 @@ def test_truncation_begins_with_the_whole_and_ends_near_the_mean(make_run, tmp_p
     assert not holds(picture, grid(generators.sample(generator, 10, 3, None, 0.2), 10, 2))
 
 
+def test_where_truncation_would_change_nothing_it_is_not_drawn(make_run, tmp_path: Path) -> None:
+    pictures, _, _ = draw(make_run(tmp_path, prior="sphere"))
+    assert set(pictures) == ALWAYS - {"truncation"}
+
+
 def test_each_path_is_drawn_straight_and_spherical(make_run, tmp_path: Path) -> None:
     generator, _ = generators.load(make_run(tmp_path, conditioning="concat") / "model")
     picture = illustrations.interpolation(generator, 3)

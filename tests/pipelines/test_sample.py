@@ -1,8 +1,10 @@
 import json
 import os
 import sys
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from mlflow import MlflowClient
@@ -11,6 +13,7 @@ from PIL import Image
 from ganlib import build
 from ganlib.sampling import generator as generators
 from pipelines import register, sample
+from pipelines.pyfunc_model import GeneratorModel
 
 OPTIONS, SHAPE = {"name": "mlp", "width": 16, "depth": 1, "latent": 4}, (3, 8, 8)
 
@@ -67,6 +70,20 @@ def test_what_cannot_be_drawn_is_one_message_and_no_file(place, monkeypatch, wor
     with pytest.raises(SystemExit, match=message):
         run(monkeypatch, *words, "--out", "none.png")
     assert not (place / "none.png").exists()
+
+
+def test_latents_on_a_sphere_are_not_truncated(make_run, tmp_path, monkeypatch):
+    """By none of the ways to images; and whole ones are drawn."""
+    model = make_run(tmp_path, prior="sphere", classes=()) / "model"
+    registered, out = GeneratorModel(), str(tmp_path / "grid.png")
+    registered.load_context(SimpleNamespace(artifacts={"generator": str(model)}))
+    with pytest.raises(SystemExit, match=r"truncation: 0\.5 would change nothing .*write 1"):
+        run(monkeypatch, "--model", str(model), "-n", "4", "--truncation", "0.5", "--out", out)
+    with pytest.raises(ValueError, match=r"truncation: .*write 1"):
+        registered.predict(None, pd.DataFrame({"seed": [0, 0], "truncation": [1.0, 0.5]}))
+    run(monkeypatch, "--model", str(model), "-n", "4", "--truncation", "1", "--out", out)
+    whole = registered.predict(None, pd.DataFrame({"seed": [0], "truncation": [1.0]}), {"n": 4})
+    assert np.array_equal(np.asarray(Image.open(out))[:8, :8], whole[0, 0])
 
 
 def test_a_wrong_ending_is_refused_without_a_file(place, monkeypatch):
