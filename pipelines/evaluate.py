@@ -109,7 +109,7 @@ def evaluate(evaluation: Evaluation, model: Path = MODEL, reference: Path = REFE
     metrics[choice] = distance_of(chosen_by, fake, evaluation) | {"untrained": frechet_distance(chosen_by, noise)}
     metrics["memorization"] = copied(train, test, images)
     length, noise_of_length = path_length(generator, network, evaluation)
-    metrics["perceptual_path_length"] = {"value": length, "standard_error": noise_of_length}
+    metrics[f"path_length_{network.name}"] = {"value": length, "standard_error": noise_of_length}
     seen, shares = None, {}
     if train.labels is not None and test.labels is not None:
         seen = classifier.predict(classifier.load(reference / CLASSIFIER), images)
@@ -209,7 +209,7 @@ def copied(train: Table, test: Table, images: Tensor) -> dict[str, Any]:
 
 
 def path_length(generator: Any, network: Extractor, evaluation: Evaluation) -> tuple[float, float]:
-    """The perceptual path length by the extractor's features, and its standard error."""
+    """The path length by the extractor's features, which are not LPIPS, and its standard error."""
     device = next(generator.parameters()).device
 
     def decode(z: Tensor, label: Tensor | None = None) -> Tensor:

@@ -60,7 +60,7 @@ MEANINGS = {  # of the metrics whose names match; the first counts
     "support_size": "how many equally likely images would repeat as often; more are better",
     "memorization": "how often a generated image is closer to the training images than a test image is: ½ like new "
                     "real images, 1 copies",
-    "perceptual_path_length": "how abruptly images change between latents; lower is smoother",
+    "path_length_*": "how abruptly images change between latents; lower is smoother",
     "class_share_min": "share of the rarest class",
     "label_accuracy": "share of images in which a classifier sees the label that was asked for; higher is better",
     "code_accuracy": "share of images in which a classifier sees the class that best fits their code; higher is better",

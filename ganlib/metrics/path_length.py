@@ -12,7 +12,7 @@ def perceptual_path_length(decode: Callable[..., Tensor], embed: Callable[[Tenso
                            sampling: Literal["full", "end"] = "full", epsilon: float = 1e-4, batch_size: int = 64,
                            seed: int = 0) -> tuple[float, float]:
     """Pairs of latents a and b (N, latent), N ≥ 2 → the mean over pairs of |f(t + ε) − f(t)|² / ε² with f(t) the
-    embedded image at `path(a, b, t)`, and the standard error of that mean.
+    embedded image at `path(a, b, t)`, trimmed as in `trimmed_mean`, and its standard error.
 
     `decode`: latents → images, or latents and labels → images if `labels` (N,) are given, one a pair. Float, as the
     generator makes them: a step of ε is less than a level of grey, and of images rounded to uint8 one would measure the
@@ -37,8 +37,20 @@ def perceptual_path_length(decode: Callable[..., Tensor], embed: Callable[[Tenso
             x, y, start, *label = batch
             here, there = (embed(decode(path(x, y, at), *label)).flatten(1).double() for at in (start, start + epsilon))
             lengths.append((there - here).square().sum(1).cpu() / epsilon**2)
-    values = torch.cat(lengths)
-    return float(values.mean()), float(values.std() / len(values) ** 0.5)
+    return trimmed_mean(torch.cat(lengths))
+
+
+def trimmed_mean(values: Tensor) -> tuple[float, float]:
+    """Values (N,), N ≥ 2 → the mean of the h values from the 1st to the 99th percentile, as in StyleGAN's code: each
+    percentile is the next value outwards, so that of at most 100 all count. And its standard error, √(S / h(h − 1)), S
+    being the squared deviations of all N values, those outside moved to the nearer percentile (winsorized, Yuen 1974).
+    """
+    ordered, last = values.sort().values, len(values) - 1
+    low, high = ordered[last // 100], ordered[-(-99 * last // 100)]
+    kept = values[(low <= values) & (values <= high)]
+    winsorized = values.clamp(low, high)
+    squares = (winsorized - winsorized.mean()).square().sum()
+    return float(kept.mean()), float((squares / (len(kept) * (len(kept) - 1))).sqrt())
 
 
 def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:

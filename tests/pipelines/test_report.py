@@ -91,7 +91,7 @@ def test_every_number_of_an_evaluation_has_its_meaning() -> None:
     real, fake, logits = torch.randn(20, 3), torch.randn(20, 3).repeat(2, 1), torch.randn(40, 4)
     named = [*measure.numbers(toy, Evaluation(images=40), real, fake, logits, noise=False), *ACCURACIES, "fid",
              "inception_score", "fid_infinity", "fd_toy_infinity", "intra_class_fid", "intra_class_fd_toy",
-             "memorization", "perceptual_path_length", "class_share_min", "support_size"]
+             "memorization", "path_length_toy", "class_share_min", "support_size"]
     _, rows = table(dict.fromkeys(named, 1.0))
     meanings = {row["name"]: row["meaning"] for row in rows}
     assert {"fd_toy", "density", "near_duplicates"} < meanings.keys() and all(meanings.values())
