@@ -14,7 +14,7 @@ import numpy as np
 import ray.train
 import ray.train.torch
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ganlib import seeds
 from ganlib.datasets.table import Table, choosing
@@ -104,7 +104,7 @@ def _run(job: dict[str, Any], directory: Path, push: Callable[[], None], rank: i
         if recorder:
             recorder.snapshot(images_seen, generator, networks)
         if job.get("stop_collapsed") and 2 * images_seen >= params.run.training.images:  # at first all are grey
-            require_diverse(generators.sample(generator, 16, params.seed), images_seen)
+            require_diverse(generator, params.seed, images_seen)
         number = images_seen // params.run.training.checkpoint_every
         looks = job.get("looks", [number])
         if monitor is None or (number not in looks and images_seen < params.run.training.images):
@@ -149,8 +149,10 @@ def _run(job: dict[str, Any], directory: Path, push: Callable[[], None], rank: i
         push()
 
 
-def require_diverse(images: Tensor, images_seen: int) -> None:
-    """Raise Collapsed if images uint8 (N, C, H, W) of different latents hardly differ."""
+def require_diverse(generator: nn.Module, seed: int, images_seen: int) -> None:
+    """Raise Collapsed if the images of 16 latents hardly differ: all under one label, where the generator is told one,
+    since labels alone make images differ."""
+    images = generators.sample(generator, 16, seed, torch.zeros(16, dtype=torch.int64) if generator.classes else None)
     if (levels := images.float().std(0).mean().item()) < COLLAPSED:
         raise Collapsed(f"the generator has collapsed: at {images_seen:,} images seen what it makes of {len(images)} "
                         f"latents differs by {levels:.2g} of 256 levels of grey (standard deviation, mean of pixels)")
