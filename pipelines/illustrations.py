@@ -54,7 +54,7 @@ def draw(generator: Any, images: Tensor, *, seed: int, snapshots: Path, features
     if generator.classes:
         names = [f"code {code}" for code in range(generator.classes)] if generator.labels_are_codes else classes
         drawn["labels"] = labels(generator, names, seed)
-    if generator.continuous:
+    if generator.labels_are_codes and generator.continuous:
         drawn["codes"] = codes(generator, seed)
     if seen is not None and (generator.labels_are_codes or not generator.classes):
         drawn["classes"] = by_class(images, seen, classes)

@@ -1,5 +1,6 @@
 """The pictures of an evaluation: which there are for which generator, and that they show what they say."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,13 +8,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganlib.datasets.table import Table
 from ganlib.metrics import slerp
 from ganlib.sampling import generator as generators
 from ganlib.sampling import latents
 from ganlib.sampling.pictures import grid
+from ganlib.training.loop import train
+from ganlib.training.run import Run, Training
+from ganlib.verdict import Verdict
 from pipelines import illustrations
 
 ALWAYS = {"samples", "progress", "animation", "interpolation", "truncation", "neighbours"}
@@ -49,6 +53,49 @@ def test_each_kind_of_generator_has_its_pictures(networks, seen, more, make_run,
     place = make_run(tmp_path, **networks)
     pictures, _, _ = draw(place, seen=torch.arange(120) % 3 if seen else None)
     assert set(pictures) == ALWAYS | more
+
+
+class Plain(nn.Module):
+    """A linear player that has the attributes which docs/extending.md lists for its role, and no others."""
+
+    def __init__(self, role: str, inputs: int, outputs: int, **values: Any):
+        super().__init__()
+        text = (Path(__file__).parents[2] / "docs" / "extending.md").read_text()
+        (listed,) = re.findall(rf"\n- A {role} maps.*?(?=\n- |\n\n)", text, re.DOTALL)
+        for name in re.findall(r"`\.(\w+)", listed.partition("and then")[0]):  # what follows is for codes
+            setattr(self, name, values[name])
+        self.layer = nn.Linear(inputs, outputs)
+
+
+class PlainGenerator(Plain):
+    def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        shift = 0 if label is None else 0.1 * label[:, None]
+        return (self.layer(z) + shift).tanh().view(-1, 1, 8, 8)
+
+
+class PlainDiscriminator(Plain):
+    def forward(self, images: Tensor, label: Tensor | None = None) -> Verdict:
+        score = self.layer(images.flatten(1)).squeeze(1)
+        return Verdict(score if label is None else score + label)
+
+
+@pytest.mark.parametrize("classes", [0, 3])
+def test_players_by_the_letter_of_the_docs_are_trained_and_drawn(classes: int, make_run, tmp_path: Path) -> None:
+    class Ours(Run):
+        def build_networks(self, shape: tuple[int, int, int], classes_of_data: int) -> dict[str, nn.Module]:
+            return {"generator": PlainGenerator("generator", 5, 64, latent=5, classes=classes, labels_are_codes=False),
+                    "discriminator": PlainDiscriminator("discriminator", 64, 1, mixes_batch=False, own_gradients=True,
+                                                        told_labels=classes > 0, classes=0, energy=False)}
+
+    place = make_run(tmp_path)
+    table = Table.open(place / "table", "train")
+    game = {"name": "two_player", "penalties": {"r1": {"weight": 1}}}
+    generator = train(Ours(objective=game, training=Training(images=64, batch_size=16)), table)
+    images = generators.sample(generator, 120, 7)
+    pictures = illustrations.draw(generator, images, seed=7, snapshots=place / "model" / "snapshots",
+                                  features=torch.randn(120, 6), known=table.images, real_images=table.images,
+                                  known_features=torch.randn(70, 6), classes=CLASSES, seen=torch.arange(120) % 3)
+    assert set(pictures) == ALWAYS | ({"labels"} if classes else {"classes", "arithmetic"})
 
 
 def test_pictures_are_a_function_of_the_seed(make_run, tmp_path: Path) -> None:
