@@ -1,9 +1,12 @@
 """What every network family promises."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from omegaconf import OmegaConf
+from torch import nn
 
 from ganlib import build
 from ganlib.config import ConfigError
@@ -228,6 +231,24 @@ def test_every_option_can_be_built_without_memory_and_run_in_bfloat16(family):
         assert verdict.score.isfinite().all(), options
         for name, parameter in players["generator"].named_parameters():
             assert parameter.grad is not None and parameter.grad.isfinite().all(), f"{options}: {name}"
+
+
+def test_dcgan_paper_is_the_figure_of_the_paper():
+    """Radford et al. 2016, fig. 1: z uniform, 1024×4×4, 512×8×8, 256×16×16, 128×32×32, the image; D the other way."""
+    conf: Any = OmegaConf.to_container(OmegaConf.load(Path(__file__).parents[3] / "conf/networks/dcgan_paper.yaml"))
+    module, config = build.component("networks", conf)
+    with torch.device("meta"):  # 25 million weights
+        players = module.build(config, (3, 64, 64))
+        shapes: dict[str, list[tuple[int, ...]]] = {}
+        for role, network in players.items():
+            for layer in network.modules():
+                if isinstance(layer, nn.ReLU | nn.LeakyReLU):
+                    layer.register_forward_hook(
+                        lambda layer, _, out, role=role: shapes.setdefault(role, []).append(tuple(out.shape[1:])))
+        players["discriminator"](players["generator"](torch.randn(2, 100)))
+    assert shapes["generator"] == [(1024, 4, 4), (512, 8, 8), (256, 16, 16), (128, 32, 32)]
+    assert shapes["discriminator"] == shapes["generator"][::-1]
+    assert players["generator"].prior == "uniform"
 
 
 @pytest.mark.parametrize("how", ["projection", "classifier", "code"])
