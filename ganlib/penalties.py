@@ -40,6 +40,7 @@ def dragan(score: Score, real: Tensor, noise: Tensor, std: Tensor) -> Tensor:
     """(‖∇ D(x + ½·std·u)‖₂ − 1)² around the data. Kodali et al. 2017, arXiv:1705.07215, algorithm 1.
 
     `noise` u is uniform on [0, 1), shaped like `real`; `std` is the standard deviation of the whole global batch, ().
+    The authors' notebook goes only a random part α ~ U(0, 1) of the way, x + α·½·std·u; the paper's algorithm does not.
     """
     return _distance_to_one(squared_gradient_norm(score, real + 0.5 * std * noise))
 

@@ -17,7 +17,8 @@ Stats = dict[str, Tensor]  # metric → detached scalar
 
 class Noise:
     """The random numbers of one phase: a pure function of its seed, drawn for the whole global batch and cut to this
-    worker's share. So any number of workers draws the same numbers for the same samples."""
+    worker's share. So any number of workers draws the same numbers for the same samples; each draws those of all, which
+    for noise as large as the images (DRAGAN, instance noise) is work that grows with the workers."""
 
     def __init__(self, seed: int, count: int, rank: int = 0, device: torch.device | str = "cpu", workers: int = 1):
         """`count` is this worker's number of samples; the global batch has count·workers."""
