@@ -6,6 +6,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ganlib import seeds
+
 
 def perceptual_path_length(decode: Callable[..., Tensor], embed: Callable[[Tensor], Tensor], a: Tensor, b: Tensor,
                            path: Callable[[Tensor, Tensor, Tensor], Tensor] = torch.lerp, labels: Tensor | None = None,
@@ -28,7 +30,7 @@ def perceptual_path_length(decode: Callable[..., Tensor], embed: Callable[[Tenso
     if sampling not in ("full", "end") or epsilon <= 0:
         raise ValueError("perceptual_path_length: sampling is 'full' or 'end' and epsilon above 0, "
                          f"got {sampling!r} and {epsilon}")
-    t = torch.rand(len(a), 1, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    t = torch.rand(len(a), 1, generator=seeds.stream("paths", seed), dtype=torch.float64)
     t = t.to(a) * (sampling == "full")
     told = () if labels is None else (labels,)
     lengths = []

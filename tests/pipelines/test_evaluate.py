@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from ganlib import build
+from ganlib import build, seeds
 from ganlib.config import ConfigError
 from ganlib.datasets import table
 from ganlib.metrics import Statistics, frechet_distance, slerp
@@ -241,7 +241,7 @@ def test_the_path_is_spherical_its_images_are_not_rounded_and_its_ends_are_trunc
     network: Any = lambda pixels: (pixels.flatten(1).double(), None)  # noqa: E731
     settings = dataclasses.replace(SMALL, truncation=truncation)
     a, b = (truncation * generators.latents(generator, 2 * PATHS, SMALL.seed).double()).split(PATHS)
-    t = torch.rand(PATHS, 1, generator=torch.Generator().manual_seed(SMALL.seed), dtype=torch.float64)
+    t = torch.rand(PATHS, 1, generator=seeds.stream("paths", SMALL.seed), dtype=torch.float64)
     step = (slerp(a, b, t + 1e-4) - slerp(a, b, t)) @ generator.weight.double() * 127.5 / 1e-4
     length, _ = path_length(generator, network, settings)
     assert length == pytest.approx(trimmed_mean(step.detach().square().sum(1))[0], rel=0.02)
