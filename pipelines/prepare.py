@@ -45,6 +45,8 @@ def main() -> None:
     counts = ", ".join(f"{split['images']} {name}" for name, split in manifest["splits"].items())
     labels = f"{len(manifest['classes'])} classes" if manifest["classes"] else "no labels"
     print(f"images  {counts} from {manifest['source']}")
+    if "validation" not in manifest["splits"]:
+        print("choice  by training images: these are too few for a validation split")
     print(f"shape   {'×'.join(map(str, manifest['shape']))} uint8, {labels}")
     print(f"hash    {manifest['sha256']}")
 

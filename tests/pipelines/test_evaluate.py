@@ -126,6 +126,55 @@ def test_real_images_as_generated_ones_reach_the_floor(place: Path, monkeypatch:
             assert entry["value"] == pytest.approx(entry["floor"], rel=1e-5), name
 
 
+class Bank(torch.nn.Module):
+    """A perfect generator of labelled data: a training image of the class that it is told."""
+
+    latent, labels_are_codes, continuous, prior = 4, False, 0, "normal"
+
+    def __init__(self, train: table.Table) -> None:
+        super().__init__()
+        self.classes, self.label_counts = len(train.classes), train.label_counts
+        self.of_class = [torch.from_numpy(train.images[train.labels == label]) for label in range(self.classes)]
+        self.nothing = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, z: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        chosen = [images[int(x * 1e6) % len(images)] for x, images in
+                  zip(z[:, 0].abs(), (self.of_class[int(y)] for y in label), strict=True)]
+        return torch.stack(chosen).float() / 127.5 - 1
+
+
+def test_a_perfect_generator_of_unbalanced_classes_reaches_the_floor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Nine of ten images are of one class. With the labels in turn, half of the generated ones are of the other."""
+    rng = np.random.default_rng(0)
+    splits: dict[str, tuple[int, table.Chunks]] = {}
+    for split, count in (("train", 600), ("validation", 300), ("test", 300)):
+        labels = (np.arange(count) % 10 == 9).astype(int)
+        images = rng.integers(0, 40, (count, *SHAPE)).astype(np.uint8)
+        images[labels == 1, :, 2:] += 200
+        splits[split] = (count, [(images, labels)])
+    table.write(tmp_path / "table", splits, shape=SHAPE, name="toy", source="test", classes=("most", "few"))
+    settings = dataclasses.replace(SMALL, images=300)
+    reference(settings, tmp_path / "table", tmp_path / "reference")
+    sha256 = table.read_manifest(tmp_path / "table")["sha256"]
+    write_model(tmp_path / "model", sha256, ("most", "few"), conditioning="concat")
+    bank = Bank(table.Table.open(tmp_path / "table", "train"))
+
+    def measured(generator: Bank) -> dict[str, Any]:
+        description = json.loads((tmp_path / "model" / "generator.json").read_text())
+        monkeypatch.setattr(generators, "load", lambda model: (generator, description))
+        monkeypatch.setattr("pipelines.evaluate.path_length", lambda *rest: (0.0, 0.0))
+        monkeypatch.setattr("pipelines.evaluate.illustrations.draw", lambda *rest, **more: {})
+        return run(tmp_path, settings, directory=tmp_path / "evaluation")
+
+    result = measured(bank)
+    for name in (result["distance"], result["choice"]):
+        assert result[name]["value"] < 2 * result[name]["floor"]
+    assert result["label_accuracy"]["value"] > 0.9 and result["failed"] is None
+    bank.label_counts = (1, 1)
+    in_turn = measured(bank)
+    assert in_turn[result["distance"]]["value"] > 5 * in_turn[result["distance"]]["floor"]
+
+
 def test_the_floor_is_of_images_that_are_no_test_images_those_to_choose_by_first(place: Path) -> None:
     others, validation = others_of(place / "table", 40), table.Table.open(place / "table", "validation")
     np.testing.assert_array_equal(others.images[:30], validation.images)

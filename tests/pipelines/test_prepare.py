@@ -27,8 +27,23 @@ def test_a_mixed_folder_becomes_a_table_and_three_lines(workplace):
     train = Table.open(workplace / "data" / "table", "train")
     assert len(train) == 270 and train.shape == (3, 16, 16)
     lines = finished.stdout.splitlines()
-    assert lines == ["images  270 train, 30 test from folder images", "shape   3×16×16 uint8, no labels",
-                     f"hash    {train.manifest['sha256']}"]
+    assert lines == ["images  270 train, 30 test from folder images",
+                     "choice  by training images: these are too few for a validation split",
+                     "shape   3×16×16 uint8, no labels", f"hash    {train.manifest['sha256']}"]
+
+
+def test_what_the_last_stage_needs_is_known_to_the_first(workplace, monkeypatch, capsys):
+    monkeypatch.chdir(workplace)
+    monkeypatch.setattr(sys, "argv", ["prepare"])
+    params = yaml.safe_load((workplace / "params.yaml").read_text())
+    params["dataset"]["test_share"] = 0.05  # 15 images, of which the tenth neighbour is looked for, or the twentieth
+    (workplace / "params.yaml").write_text(yaml.safe_dump(params | {"evaluation": {"neighbours": 10}}))
+    prepare.main()
+    assert "285 train, 15 test" in capsys.readouterr().out
+    (workplace / "params.yaml").write_text(yaml.safe_dump(params | {"evaluation": {"neighbours": 20}}))
+    with pytest.raises(SystemExit, match=r"of 300 images 15 are the test split, and at least 21 .*dataset\.test_share"):
+        prepare.main()
+    assert len(Table.open(workplace / "data" / "table", "train")) == 285  # as it was
 
 
 @pytest.mark.parametrize(("change", "message"), [

@@ -155,7 +155,11 @@ def test_the_real_data_set_has_its_known_moments(tmp_path):
         train, test = prepare(tmp_path / "table")
     except ConfigError as error:
         pytest.skip(f"no source within reach: {error}")
-    assert (len(train), len(test)) == (60000, 10000)
-    assert train.images.mean() / 255 == pytest.approx(0.2860, abs=1e-4)
-    assert train.images.std() / 255 == pytest.approx(0.3530, abs=1e-4)
-    assert np.bincount(train.labels).tolist() == [6000] * 10
+    validation = Table.open(tmp_path / "table", "validation")
+    assert (len(train), len(validation), len(test)) == (55000, 5000, 10000)
+    images, labels = (np.concatenate(parts) for parts in ((train.images, validation.images),
+                                                          (train.labels, validation.labels)))
+    assert images.mean() / 255 == pytest.approx(0.2860, abs=1e-4)
+    assert images.std() / 255 == pytest.approx(0.3530, abs=1e-4)
+    assert np.bincount(labels).tolist() == [6000] * 10
+    assert np.bincount(validation.labels).min() > 400  # its images came in random order

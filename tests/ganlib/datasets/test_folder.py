@@ -6,7 +6,7 @@ from PIL import Image
 
 from ganlib import build
 from ganlib.config import ConfigError
-from ganlib.datasets.table import Table
+from ganlib.datasets.table import Table, choosing
 
 
 def prepare(root, directory, **options):
@@ -65,6 +65,32 @@ def test_the_split_depends_on_names_and_seed_alone(root, tmp_path):
     grey(root / "new.png", 99)
     after = set(prepare(root, tmp_path / "more", test_share=0.2)[1].images[:, 0, 0, 0].tolist())
     assert len(after & tests[0]) >= 5  # one more file does not shuffle the rest
+
+
+def test_a_validation_split_is_made_where_it_has_images_enough(root, tmp_path):
+    for k in range(200):
+        grey(root / f"{k}.png", k)
+    train, test = prepare(root, tmp_path / "table", test_share=0.1, validation_share=0.5)
+    validation = Table.open(tmp_path / "table", "validation")
+    assert [len(split) for split in (train, validation, test)] == [80, 100, 20]
+    assert sorted(both((train, validation, test))[:, 0, 0, 0].tolist()) == list(range(200))
+    assert choosing(tmp_path / "table")[0] == "validation"
+    without, same = prepare(root, tmp_path / "small", test_share=0.1, validation_share=0.49)
+    assert len(without) == 180 and choosing(tmp_path / "small")[0] == "train"
+    assert np.array_equal(same.images, test.images)
+    with pytest.raises(ConfigError, match=r"validation_share: .* images to train on are left"):
+        prepare(root, tmp_path / "none", test_share=0.5, validation_share=0.5)
+
+
+def test_the_sizes_of_the_splits_are_told_before_an_image_is_read(root, tmp_path):
+    for k in range(20):
+        (root / f"{k}.png").parent.mkdir(exist_ok=True)
+        (root / f"{k}.png").write_text("no image")
+    source, config = build.component("datasets", {"name": "folder", "path": str(root), "resolution": 8, "channels": 1})
+    told = []
+    with pytest.raises(ConfigError, match="cannot be read"):
+        source.prepare(config, tmp_path / "table", check=told.append)
+    assert told == [{"train": 18, "test": 2}]
 
 
 def test_unequal_channels_name_two_files_and_the_setting(root, tmp_path):

@@ -34,6 +34,22 @@ def run(networks: str = "mlp", objective: dict[str, Any] | None = None, **traini
     )
 
 
+@pytest.mark.parametrize(("norm", "minibatch", "share"), [
+    ("batch", "none", 4), ("sync_batch", "none", None), ("group", "none", None), ("none", "std", None)])
+def test_the_share_of_a_worker_matters_where_its_batch_norm_is_its_own(norm: str, minibatch: str, share: int | None):
+    settings = dataclasses.replace(run(), networks={"name": "dcgan", "width": 4, "generator_norm": norm,
+                                                    "discriminator_norm": "none", "minibatch": minibatch})
+    assert settings.share((1, 16, 16), 0, 2) == share
+
+
+@pytest.mark.parametrize(("norm", "alike"), [("batch", False), ("sync_batch", True)])
+def test_two_workers_are_one_where_it_does_not(norm: str, alike: bool, on_workers):
+    settings = dataclasses.replace(run(images=32, precision="float32"), networks={
+        "name": "dcgan", "width": 8, "latent": 8, "generator_norm": norm, "discriminator_norm": "none"})
+    alone, (together, _) = flat(train(settings, TABLE)), on_workers(lambda rank: flat(train(settings, TABLE)), 2)
+    assert torch.allclose(alone, together, rtol=1e-3, atol=1e-4) == alike
+
+
 def flat(module: torch.nn.Module) -> torch.Tensor:
     return torch.cat([value.double().flatten() for value in module.state_dict().values()])
 
