@@ -4,9 +4,10 @@
     python benchmarks/objectives.py --only hinge wgan_gp --images 20000
 
 All take n_critic = 1 and one optimizer, Adam with β (0.5, 0.99) decayed linearly to 0 (RMSprop for WGAN, whose authors
-found momentum to harm it); its learning rate is chosen among `RATES` by a shorter run on a seed of its own.
-Everything else is as conf/ has it. Each finished run is kept in runs/objectives/: to go on after an interruption, run
-the same command again. The distance is fd_efficientnet_lite0 at 112 px of `FAKES` generated against `REAL` test images.
+found momentum to harm it); its learning rate is chosen among `RATES` by a shorter run on a seed of its own, and by
+validation images. Everything else is as conf/ has it. Each finished run is kept in runs/objectives/: to go on after an
+interruption, run the same command again. The distance is fd_efficientnet_lite0 at 112 px of `FAKES` generated against
+`REAL` test images.
 """
 
 import argparse
@@ -62,7 +63,7 @@ def measure(job: tuple[str, float, int, int]) -> dict[str, Any]:
     name, rate, seed, images = job
     torch.set_num_threads(1)
     run = configured(*job)
-    key = hashlib.sha256(json.dumps([run.asdict(), FAKES], sort_keys=True).encode()).hexdigest()[:8]
+    key = hashlib.sha256(json.dumps([run.asdict(), FAKES, sorted(REFERENCE)], sort_keys=True).encode()).hexdigest()[:8]
     path = RUNS / f"{name}-{rate:g}-{seed}-{images}-{key}.json"
     if path.exists():
         return json.loads(path.read_text())
@@ -73,11 +74,12 @@ def measure(job: tuple[str, float, int, int]) -> dict[str, Any]:
         result["training_seconds"] = round(time.process_time() - start, 1)
         fakes = sample(generator, FAKES, seed)
         grid(fakes[:16], 16).save(path.with_suffix(".png"))
-        result["distance"] = frechet_distance(REFERENCE, Statistics.from_features(extract(NETWORK, fakes)[0]))
+        found = Statistics.from_features(extract(NETWORK, fakes)[0])
+        result |= {split: frechet_distance(real, found) for split, real in REFERENCE.items()}
     except RuntimeError as error:  # a loss that is not finite: a result too
-        result |= {"distance": float("inf"), "error": str(error)}
+        result |= {split: float("inf") for split in REFERENCE} | {"error": str(error)}
     write_json(path, result)
-    print(f"{name:26} lr {rate:g} seed {seed:3} {images:7,} images: {result['distance']:7.1f} "
+    print(f"{name:26} lr {rate:g} seed {seed:3} {images:7,} images: {result['test']:7.1f} "
           f"({time.process_time() - start:.0f} s)", flush=True)
     return result
 
@@ -85,12 +87,12 @@ def measure(job: tuple[str, float, int, int]) -> dict[str, Any]:
 def table(found: dict[str, tuple[float, list[dict[str, Any]]]], floor: float, images: int) -> str:
     """Markdown, best first."""
     def mean(name: str) -> float:
-        return statistics.mean(result["distance"] for result in found[name][1])
+        return statistics.mean(result["test"] for result in found[name][1])
 
     lines = ["| objective | distance | seeds | learning rate | training s | Lucic et al. 2018 |", 6 * "|---" + "|"]
     for name in sorted(found, key=mean):
         rate, results = found[name]
-        distances = [result["distance"] for result in results]
+        distances = [result["test"] for result in results]
         spread = statistics.stdev(distances) if len(distances) > 1 else 0.0
         seconds = statistics.mean(result.get("training_seconds", float("nan")) for result in results)
         each = ", ".join(f"{distance:.0f}" for distance in distances)
@@ -112,9 +114,10 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(arguments.processes)
     NETWORK = extractor("efficientnet_lite0", RESIZE)
-    REFERENCE = Statistics.from_features(extract(NETWORK, Table.open(TABLE, "test").images[:REAL])[0])
+    REFERENCE = {split: Statistics.from_features(extract(NETWORK, Table.open(TABLE, split).evenly(REAL).images)[0])
+                 for split in ("validation", "test")}
     train_images = Table.open(TABLE, "train").images[:FAKES]
-    floor = frechet_distance(REFERENCE, Statistics.from_features(extract(NETWORK, train_images)[0]))
+    floor = frechet_distance(REFERENCE["test"], Statistics.from_features(extract(NETWORK, train_images)[0]))
     torch.set_num_threads(1)  # before the fork: a pool of threads does not survive it
     with multiprocessing.get_context("fork").Pool(arguments.processes, maxtasksperchild=1) as pool:
         length = min(CHOOSING_IMAGES, arguments.images)
@@ -122,7 +125,7 @@ def main() -> None:
         best: dict[str, dict[str, Any]] = {}
         for result in pool.map(measure, trials, chunksize=1):
             name = result["objective"]
-            if name not in best or result["distance"] < best[name]["distance"]:
+            if name not in best or result["validation"] < best[name]["validation"]:
                 best[name] = result
         jobs = [(name, best[name]["rate"], seed, arguments.images) for seed in SEEDS for name in arguments.only]
         results = pool.map(measure, jobs, chunksize=1)

@@ -15,7 +15,7 @@
     arithmetic.png      the mean latents of classes, A − B + C (Radford et al. 2016)
     truncation.png      the same latents, scaled towards their mean; not of networks.prior=sphere
     precision_recall.png  the curve of Sajjadi et al. 2018
-    neighbours.png      samples beside their nearest real training images, by features and by pixels
+    neighbours.png      samples beside the nearest other real images by features, and training images by pixels
     labels.png          a row for each label (or code of InfoGAN's) that the generator is told, the same latents in each
     codes.png           the continuous codes of InfoGAN, each varied alone from left to right
 
@@ -76,6 +76,7 @@ from pipelines.prepare import TABLE
 from pipelines.reference import CLASSIFIER, REFERENCE, others_of
 
 PATHS = 500  # of the path length
+UNTRAINED = 1000  # images of the generator before its training: they differ little, so that few of them have no bias
 QUERIES = 1000  # images whose nearest training image is looked for
 LESSON = 20_000  # images generated to train a classifier on; it sees them several times
 ACCURACIES = ("code_accuracy", "label_accuracy", "classification_accuracy_score")
@@ -104,7 +105,8 @@ def evaluate(evaluation: Evaluation, model: Path = MODEL, reference: Path = REFE
     images = _sample(generator, evaluation)
     fake, logits = run(network, images, evaluation, "generated images")
     metrics = numbers(network, evaluation, real, fake, logits)
-    noise, _ = run(network, _sample(generators.untrained(model)[0], evaluation), evaluation, "untrained generator")
+    few = dataclasses.replace(evaluation, images=min(UNTRAINED, evaluation.images))
+    noise, _ = run(network, _sample(generators.untrained(model)[0], few), evaluation, "untrained generator")
     metrics[network.distance]["untrained"] = frechet_distance(Statistics.from_features(real), noise)
     metrics[choice] = distance_of(chosen_by, fake, evaluation) | {"untrained": frechet_distance(chosen_by, noise)}
     metrics["memorization"] = copied(train, test, images)
@@ -145,8 +147,10 @@ def measured_again(evaluation: Evaluation, model: Path, reference: Path = REFERE
                    ) -> dict[str, Any]:
     """The distance to choose by, of a generator that was measured in another way or trained on another version of the
     data. ConfigError if it makes images of another shape, or its networks are not those of today."""
+    generator: Any
     generator, description = generators.load(model)
     train = Table.open(table, "train")
+    generator.label_counts = train.label_counts
     shape = "×".join(map(str, train.shape))
     require(tuple(description["shape"]) == train.shape, f"it makes images of another shape than {shape}")
     network = make_extractor(evaluation, reference / CLASSIFIER)

@@ -188,7 +188,7 @@ class Recorder:
             "label_counts": table.label_counts, "seed": params.seed,
             "dataset": table.manifest["name"], "data_sha256": table.manifest["sha256"], "run": job["directory"],
             "images_seen": params.run.training.images, "ema": params.run.training.ema_half_life > 0,
-            "git": job["git"],
+            "git": job["git"], "workers": params.cluster.workers,
             "params": {key: value for key, value in public(params.raw).items() if key in (*RUN, "dataset", "composed")},
         }
 

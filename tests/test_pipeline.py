@@ -156,7 +156,7 @@ def test_a_sweep_runs_as_a_stage_once_one_is_chosen(project: Path):
         assert "best of 2" in run(project, "dvc", "repro", "sweep")
         metrics = json.loads((project / "sweep/metrics.json").read_text())
         assert metrics["complete"] == 2 and (project / "sweep/table.csv").exists()
-        assert "distance_fresh_noise" in run(project, "dvc", "exp", "show", "--csv")
+        assert "distance_in_search" in run(project, "dvc", "exp", "show", "--csv")
         assert "Stage 'sweep' didn't change" in run(project, "dvc", "repro", "sweep")
     finally:
         run(project, sys.executable, "-m", "pipelines.compose", *SMALL)

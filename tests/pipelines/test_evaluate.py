@@ -28,10 +28,12 @@ NETWORK = {"name": "mlp", "width": 16, "depth": 1, "latent": 4}
 SHAPE = (1, 8, 8)
 
 
-def write_table(directory: Path, classes: tuple[str, ...], test: int = 50) -> str:
+def write_table(directory: Path, classes: tuple[str, ...], test: int = 50, validation: int = 30) -> str:
     rng = np.random.default_rng(0)
     splits: dict[str, tuple[int, table.Chunks]] = {}
-    for split, count in (("train", 60), ("validation", 30), ("test", test)):
+    for split, count in (("train", 60), ("validation", validation), ("test", test)):
+        if not count:
+            continue
         labels = np.arange(count) % 2
         images = rng.integers(0, 100, (count, *SHAPE)).astype(np.uint8)
         images[labels == 1, :, :4] += 100  # the upper half tells the class
@@ -233,6 +235,17 @@ def test_a_test_split_of_too_few_images_is_refused_before_anything_is_computed(t
     with pytest.raises(ConfigError, match=r"of 93 images 3 are the test split, and at least 6 .* dataset\.test_share"):
         reference(SMALL, tmp_path / "table", tmp_path / "reference")
     assert not (tmp_path / "reference").exists()
+
+
+@pytest.mark.parametrize("validation", [0, 30])
+def test_a_dozen_test_images_are_measured_by_and_what_that_cannot_tell_is_said(validation: int, tmp_path: Path):
+    write_model(tmp_path / "model", write_table(tmp_path / "table", (), test=12, validation=validation))
+    reference(SMALL, tmp_path / "table", tmp_path / "reference")
+    result = run(tmp_path)
+    assert result["choice"] == f"fd_efficientnet_lite0_{'validation' if validation else 'train'}"
+    assert result["protocol"]["choosing_images"] == (validation or 40)
+    assert result["cautions"][0].startswith("12 real and 40 generated images in 1,280 dimensions")
+    assert any("too small for a validation split" in caution for caution in result["cautions"]) == (validation == 0)
 
 
 @pytest.mark.parametrize(
