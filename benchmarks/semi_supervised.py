@@ -11,8 +11,8 @@ Three ways, from the same labelled images (`labels_per_class` of each class) and
   batches of labelled images behind the same augmentation, and the cross entropy alone;
 - the classifier of `ganlib.metrics.classifier`, as the metrics train it.
 
-Settings are to be chosen with --validate: accuracy on the validation split. Each finished run is kept in runs/semi_supervised/: to go on after an interruption, run the
-same command again.
+Settings are to be chosen with --validate: accuracy on the validation split. Each finished run is kept in
+runs/semi_supervised/: to go on after an interruption, run the same command again.
 """
 
 import argparse
