@@ -63,6 +63,7 @@ from pipelines.trial import params_of, title
 from pipelines.worker import CACHE, make_monitor
 
 SWEEP = Path("sweep")
+SAID = ("distance", "standard_error", "distance_in_search", "floor")  # of the best, in the sweep's run in MLflow
 RESULT = "result.json"  # in the sweep's directory: written last
 
 
@@ -198,6 +199,7 @@ def sweep(params: Params, resume: bool = False) -> dict[str, Any]:
         if rows[0].state != COMPLETE:
             raise SystemExit("sweep: no configuration ran to its end; the table says why each did not")
         result = _summary(plan, rows, _confirmed(plan, rows, job, log), floor)
+        log.tracker.log(result["images_seen"], {name: result[name] for name in SAID if name in result})
         if plan.sweep.register:
             result |= _crown(plan, rows[0])
         write_json(directory / RESULT, result)
