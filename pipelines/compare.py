@@ -91,7 +91,7 @@ def main() -> None:
         gap = "" if math.isnan(one.gain) else f"{one.gain:.3g} ± {one.noise:.2g}"
         failed = "  FAILED: not clearly better than untrained" if one.failed else ""
         print(f"{one.measured.name:{width}}  {one.reported:>10.4g}  {value:>18}  {gap:<23}{failed}".rstrip())
-    print(f"{protocol['distance']}: to report, of {protocol['real_split']} images; to choose by, of the split "
+    print(f"{protocol['distance']}: to report, by real images of {protocol['real_split']}; to choose by, of "
           f"{protocol.get('chosen_by') or protocol['real_split']}; ±: standard error")
 
 

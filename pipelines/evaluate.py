@@ -120,6 +120,7 @@ def evaluate(evaluation: Evaluation, model: Path = MODEL, reference: Path = REFE
         stored["floor"]["class_share_min"] = min(stored["class_shares"].values())
         metrics |= _told(generator, evaluation, network.distance, images, fake, seen, test, real)
         stored["floor"] |= dict.fromkeys(ACCURACIES, stored["classifier_accuracy"])
+    metrics = {name: metrics[name] for name in (network.distance, choice)} | metrics  # these two first
     for name, entry in metrics.items():
         if name in stored["floor"]:
             entry["floor"] = stored["floor"][name]

@@ -59,7 +59,7 @@ def test_files_and_versions_are_ranked_with_the_noise_of_each_gap(version, tmp_p
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].startswith("models:/toy@champion") and lines[1].split()[1] == "1097" and "97 ± 4" in lines[1]
     assert "25.5 ± 4" in lines[1] and lines[2].split()[0] == a
-    assert lines[3].startswith(f"{KEY}: to report, of test images; to choose by, of the split validation")
+    assert lines[3].startswith(f"{KEY}: to report, by real images of test; to choose by, of validation")
 
 
 def test_what_has_no_distance_comes_last_and_what_failed_is_marked(tmp_path, monkeypatch, capsys):

@@ -26,7 +26,7 @@ METRICS = {
     "distance": "fd_toy",
     "kernel_distance": {"value": 0.10644580327165887, "floor": 0.00036905822579580416},
     "fd_toy": {"value": 122.26516282588342, "floor": 16.507409820988993, "untrained": 1029.610303285438,
-               "interval": [119.5, 125.25]},
+               "interval": [119.5, 125.25], "left_out": [121.0, 123.0]},
     "something_new": {"value": 0.5, "standard_error": 0.01, "standard_deviation": 0.125, "z": -3},
     "a_bare_number": 7, "a_word": "word", "nothing": None, "deep": {"er": {"value": 3.25}},
     "class_shares": {"a": 0.5, HOSTILE: 0.3, "c/d": 0.2},
@@ -103,6 +103,18 @@ def test_every_number_of_an_evaluation_has_its_meaning() -> None:
 def test_numbers_that_are_none_are_shown_as_they_are() -> None:
     _, (row,) = table({"broken": {"value": float("nan"), "floor": None}})
     assert "nan" in row["cells"][0] and row["cells"][1] == ""
+
+
+def test_what_failed_and_what_the_numbers_cannot_tell_stands_above_them(place: Path, page_file: Path, tmp_path: Path):
+    said = {"failed": f"as grey as {HOSTILE}", "cautions": ["12 images in 1,280 dimensions", "a rough classifier"]}
+    shutil.copytree(place / "evaluation", tmp_path / "evaluation")
+    measured = json.loads((place / "evaluation" / "metrics.json").read_text())
+    (tmp_path / "evaluation" / "metrics.json").write_text(json.dumps(measured | said))
+    text = make(place, tmp_path / "report.html", evaluation=tmp_path / "evaluation").read_text()
+    places = [text.index(words) for words in ("<strong>Failed:</strong> as grey as &lt;script&gt;", *said["cautions"],
+                                              "<table>")]
+    assert places == sorted(places)
+    assert "Failed:" not in page_file.read_text() and 'class="caution"' not in page_file.read_text()
 
 
 def test_the_page_is_one_file_without_references(page_file: Path) -> None:
