@@ -68,7 +68,8 @@ def read(place: str) -> Ranked:
 
 def of_tags(name: str, tags: dict[str, Any]) -> Measured:
     """What `pipelines.register` noted of a version; NaN, which is never better, where it noted no distance."""
-    return Measured(name, _number(tags.get(tags.get("choice", ""))), tuple(json.loads(tags.get("left_out", "[]"))),
+    key = tags.get("choice", tags.get("distance", ""))  # older versions have one distance alone
+    return Measured(name, _number(tags.get(key)), tuple(json.loads(tags.get("left_out", "[]"))),
                     json.loads(tags.get("protocol", "{}")))
 
 

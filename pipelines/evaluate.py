@@ -50,7 +50,6 @@ from ganlib.metrics import (
     intra_class_distance,
     memorization,
     perceptual_path_length,
-    precision_recall_curve,
     slerp,
 )
 from ganlib.metrics.comparison import learned
@@ -61,8 +60,8 @@ from ganlib.training.state import write_text
 from pipelines import illustrations
 from pipelines.evaluate_folders import evaluate_folders
 from pipelines.measure import (
-    CLUSTERINGS,
     choice_of,
+    curve_of,
     distance_of,
     enough_of_each,
     make_extractor,
@@ -87,8 +86,7 @@ def evaluate(evaluation: Evaluation, model: Path = MODEL, reference: Path = REFE
              directory: Path = EVALUATION) -> dict[str, Any]:
     """Write `directory`, metrics.json last; gives what that holds."""
     test, train = Table.open(table, "test"), Table.open(table, "train")
-    generator: Any
-    generator, description = generators.load(model)
+    generator, description = _model(model, train)
     stored = _stored(reference)
     network = make_extractor(evaluation, reference / CLASSIFIER)
     choice = choice_of(measured_by := make_protocol(evaluation, network, table))
@@ -106,9 +104,9 @@ def evaluate(evaluation: Evaluation, model: Path = MODEL, reference: Path = REFE
     fake, logits = run(network, images, evaluation, "generated images")
     metrics = numbers(network, evaluation, real, fake, logits)
     few = dataclasses.replace(evaluation, images=min(UNTRAINED, evaluation.images))
-    noise, _ = run(network, _sample(generators.untrained(model)[0], few), evaluation, "untrained generator")
+    noise, _ = run(network, _sample(_model(model, train, trained=False)[0], few), evaluation, "untrained generator")
     metrics[network.distance]["untrained"] = frechet_distance(Statistics.from_features(real), noise)
-    metrics[choice] = distance_of(chosen_by, fake, evaluation) | {"untrained": frechet_distance(chosen_by, noise)}
+    metrics[choice] = _chosen(chosen_by, fake, noise, evaluation)
     metrics["memorization"] = copied(train, test, images)
     length, noise_of_length = path_length(generator, network, evaluation)
     metrics[f"path_length_{network.name}"] = {"value": length, "standard_error": noise_of_length}
@@ -127,7 +125,7 @@ def evaluate(evaluation: Evaluation, model: Path = MODEL, reference: Path = REFE
 
     directory.mkdir(parents=True, exist_ok=True)
     floor_curve = load_file(reference / "curve.safetensors")
-    curves = {"generated": precision_recall_curve(real, fake, runs=CLUSTERINGS, seed=evaluation.seed),
+    curves = {"generated": curve_of(real, fake, evaluation.seed),
               "other real images": (floor_curve["precision"].numpy(), floor_curve["recall"].numpy())}
     illustrations.save(illustrations.draw(
         generator, images, seed=evaluation.seed, snapshots=model / "snapshots", features=fake,
@@ -146,19 +144,38 @@ def evaluate(evaluation: Evaluation, model: Path = MODEL, reference: Path = REFE
 
 def measured_again(evaluation: Evaluation, model: Path, reference: Path = REFERENCE, table: Path = TABLE
                    ) -> dict[str, Any]:
-    """The distance to choose by, of a generator that was measured in another way or trained on another version of the
-    data. ConfigError if it makes images of another shape, or its networks are not those of today."""
-    generator: Any
-    generator, description = generators.load(model)
-    train = Table.open(table, "train")
-    generator.label_counts = train.label_counts
-    shape = "×".join(map(str, train.shape))
+    """The distance to choose by, as metrics.json has it, and `failed`, of a generator that was measured in another way
+    or trained on another version of the data. ConfigError if that has another shape, or other classes of which it is
+    told, or if its networks are not those of today."""
+    train, stored = Table.open(table, "train"), _stored(reference)
+    generator, description = _model(model, train)
+    shape, classes = "×".join(map(str, train.shape)), tuple(description["classes"])
     require(tuple(description["shape"]) == train.shape, f"it makes images of another shape than {shape}")
+    told = generator.classes and not generator.labels_are_codes
+    require(not told or classes == train.classes, f"it was trained on other classes: {', '.join(classes)}")
     network = make_extractor(evaluation, reference / CLASSIFIER)
-    real = load_file(reference / "features.safetensors")["others"]
+    protocol = make_protocol(evaluation, network, table)
+    real = load_file(reference / "features.safetensors")["others"][:protocol.choosing_images]
+    few = dataclasses.replace(evaluation, images=min(UNTRAINED, evaluation.images))
     fake, _ = run(network, _sample(generator, evaluation), evaluation, "images of the champion")
-    chosen_by = real[:make_protocol(evaluation, network, table).choosing_images]
-    return distance_of(Statistics.from_features(chosen_by), fake, evaluation)
+    noise, _ = run(network, _sample(_model(model, train, trained=False)[0], few), evaluation, "it, untrained")
+    entry = _chosen(Statistics.from_features(real), fake, noise, evaluation)
+    entry["floor"] = stored["floor"][choice_of(protocol)]
+    return entry | {"failed": failure(choice_of(protocol), entry)}
+
+
+def _model(model: Path, train: Table, trained: bool = True) -> tuple[Any, generators.Description]:
+    """The generator and its description. It is told labels as this data has them, whatever its file says of its own."""
+    generator: Any
+    generator, description = (generators.load if trained else generators.untrained)(model)
+    generator.label_counts = train.label_counts
+    return generator, description
+
+
+def _chosen(real: Statistics, fake: Tensor, untrained: Tensor, evaluation: Evaluation) -> dict[str, Any]:
+    """The distance to choose by, without its floor: of the features of generated images, and of an untrained
+    generator's."""
+    return distance_of(real, fake, evaluation) | {"untrained": frechet_distance(real, untrained)}
 
 
 def failure(name: str, entry: dict[str, Any]) -> str | None:

@@ -24,6 +24,7 @@ from ganlib.metrics import (
     kernel_distance,
     kernel_interval,
     precision_recall,
+    precision_recall_curve,
     sliced_wasserstein,
     sliced_wasserstein_lower_bound,
 )
@@ -34,7 +35,7 @@ from ganlib.metrics.uncertainty import Interval
 GROUPS = 10  # of the jackknife
 POINTS = 6  # of the line in 1/N
 PROJECTIONS = 500  # random directions of the sliced distance
-CLUSTERINGS = 2  # averaged in the curve of precision and recall
+CLUSTERS, CLUSTERINGS = 20, 2  # of the curve of precision and recall; how many are averaged
 POOR_CLASSIFIER = 0.75  # accuracy below which class shares are said to be rough
 MOST_THREADS = 8  # of more, batches that fit the cache gain nothing
 
@@ -91,12 +92,19 @@ def cautions(protocol: Protocol, dimensions: int, classifier_accuracy: float | N
                      "are those of chance alone. Compare with the floor, and not with numbers of more images; "
                      "kernel_distance has no such bias")
     if protocol.chosen_by == "train":
-        found.append("the data set is too small for a validation split: generators are chosen by their distance to "
-                     "training images, which copies of these would win")
+        found.append("there is no validation split: generators are chosen by their distance to training images, which "
+                     "copies of these would win. Too few images, or a table of an older revision, which `python -m "
+                     "pipelines.prepare` writes anew")
     if classifier_accuracy is not None and classifier_accuracy < POOR_CLASSIFIER:
         found.append(f"classes are counted by a classifier that is right on {classifier_accuracy:.0%} of the test "
                      "images: class shares and label accuracy are rough")
     return found
+
+
+def curve_of(real: Tensor, other: Tensor, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The curve of precision and recall of features (m, d) against those (n, d) of the real images."""
+    clusters = min(CLUSTERS, (len(real) + len(other)) // 2)
+    return precision_recall_curve(real, other, clusters, runs=CLUSTERINGS, seed=seed)
 
 
 def splits_of(evaluation: Evaluation, images: int) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.special import stdtrit
 
+from ganlib.metrics.comparison import learned
 from ganlib.metrics.protocol import require_equal
 from pipelines.search_space import Values
 
@@ -63,6 +64,19 @@ class Row:
         return sum(outcome.images_seen for outcome in self.outcomes)
 
 
+@dataclass(frozen=True)
+class Scale:
+    """What distances are to be read by: that of real images, and that of an untrained generator (NaN if not known)."""
+
+    floor: float
+    untrained: float = math.nan
+
+    def remark(self, row: Row) -> str:
+        """What is to be said of a configuration: why it failed, or that it has learned next to nothing."""
+        nothing = math.isfinite(self.untrained) and not learned(row.distance, math.nan, self.untrained, self.floor)
+        return "no better than untrained" if row.state == COMPLETE and nothing else reason(row)
+
+
 def rank(outcomes: Iterable[Outcome]) -> list[Row]:
     """Complete configurations by their mean distance, equal ones by the narrower interval; then those that were stopped
     early, the longest lived first; then those with a failed trial. ProtocolMismatch if two distances were measured in
@@ -89,17 +103,16 @@ def _without_seed(values: Values) -> Values:
     return {name: value for name, value in values.items() if name != "seed"}
 
 
-def write_csv(path: Path, rows: list[Row], names: list[str], floor: float) -> None:
-    """The table, a row for each configuration, with a column for each of the parameters `names`. `floor`: the distance
-    that real images reach."""
+def write_csv(path: Path, rows: list[Row], names: list[str], scale: Scale) -> None:
+    """The table, a row for each configuration, with a column for each of the parameters `names`."""
     temporary = path.with_name(path.name + ".tmp")
     with temporary.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["rank", *names, "distance", "floor", "half_width", "seeds", "images_seen", "end", "reason"])
         for number, row in enumerate(rows, 1):
             writer.writerow([number, *(row.values.get(name, "") for name in names),
-                             *map(_number, (row.distance, floor, row.half_width)),
-                             len(row.outcomes), row.images_seen, row.state, reason(row)])
+                             *map(_number, (row.distance, scale.floor, row.half_width)),
+                             len(row.outcomes), row.images_seen, row.state, scale.remark(row)])
     temporary.replace(path)
 
 
@@ -108,18 +121,20 @@ def reason(row: Row) -> str:
     return next((outcome.reason for outcome in row.outcomes if outcome.reason), "")
 
 
-def show(rows: list[Row], names: list[str], floor: float, most: int = 30) -> str:
-    """The table for people, with the floor below."""
+def show(rows: list[Row], names: list[str], scale: Scale, most: int = 30) -> str:
+    """The table for people, with what its distances are to be read by below."""
     cells = [["", *names, "distance", "±", "images seen", ""]]
     for number, row in enumerate(rows[:most], 1):
-        end = "" if row.state == COMPLETE else f"{row.state} {reason(row)}".strip()
+        end = f"{'' if row.state == COMPLETE else row.state} {scale.remark(row)}".strip()
         cells.append([str(number), *(_short(row.values.get(name, "–")) for name in names), _short(row.distance),
                       "" if math.isnan(row.half_width) else f"{row.half_width:.2g}", f"{row.images_seen:,}", end[:60]])
     widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row[:-1], widths, strict=False)) + "  " + row[-1]
              for row in cells]
     more = [f"… and {len(rows) - most} more, in table.csv"] if len(rows) > most else []
-    below = f"floor {floor:.3g}: the distance that real images reach"
+    below = f"floor {scale.floor:.4g}: the distance that real images reach"
+    if math.isfinite(scale.untrained):
+        below += f"; untrained {scale.untrained:.4g}: the best one before its training"
     return "\n".join(line.rstrip() for line in [*lines, *more, below])
 
 

@@ -29,13 +29,12 @@ from ganlib.metrics import (
     classifier,
     frechet_distance,
     intra_class_distance,
-    precision_recall_curve,
 )
 from ganlib.metrics.protocol import Evaluation
 from pipelines.measure import (
-    CLUSTERINGS,
     cautions,
     choice_of,
+    curve_of,
     enough_of_each,
     make_extractor,
     make_protocol,
@@ -89,7 +88,7 @@ def reference(evaluation: Evaluation, table: Path = TABLE, directory: Path = REF
         result["floor"][f"intra_class_{network.distance}"] = within
 
     save_file({"test": real, "others": other}, temporary / "features.safetensors")
-    precision, recall = precision_recall_curve(real, other, runs=CLUSTERINGS, seed=evaluation.seed)
+    precision, recall = curve_of(real, other, evaluation.seed)
     save_file({"precision": torch.from_numpy(precision), "recall": torch.from_numpy(recall)},
               temporary / "curve.safetensors")
     (temporary / "reference.json").write_text(json.dumps(result, indent=2) + "\n")

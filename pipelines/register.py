@@ -57,6 +57,9 @@ def register(model: Path = MODEL, evaluation: Path = EVALUATION, report: Path = 
     reached; then no version was made, or the next call finds it and goes on from there.
     """
     description, measured = _read(model / "generator.json"), _read(evaluation / "metrics.json")
+    if "choice" not in measured:
+        raise ConfigError(f"{evaluation}/metrics.json is of an older revision, which had no distance to choose by; run "
+                          "`python -m pipelines.evaluate`")
     protocol, distance = measured["protocol"], measured["distance"]
     if protocol["data_sha256"] != description["data_sha256"]:
         raise ConfigError(f"{model} was trained on the data {description['data_sha256'][:12]} and {evaluation} was "
@@ -165,10 +168,14 @@ def _crown(client: MlflowClient, name: str, version: str, tags: dict[str, str], 
         client.set_registered_model_alias(name, ALIAS, version)
         return True, f"it is the first with a {key}: {new.value:.4g}"
     try:
-        old = _under(client, name, str(champion), new.protocol, again)
+        old, failed = _under(client, name, str(champion), new.protocol, again)
         gain, noise = improvement(new, old)
     except ProtocolMismatch as error:
         return False, str(error)
+    their = old.name.removeprefix("the champion, ")
+    if failed:
+        client.set_registered_model_alias(name, ALIAS, version)
+        return True, f"{their}, the champion so far, failed: {failed}"
     numbers = f"{key} {new.value:.4g} ± {new.standard_error:.2g} against {old.value:.4g} ± {old.standard_error:.2g}"
     needed = standard_errors * noise if standard_errors else 0.0  # at 0 the noise need not be known
     if not math.isfinite(needed):
@@ -176,20 +183,21 @@ def _crown(client: MlflowClient, name: str, version: str, tags: dict[str, str], 
                        "`registry.standard_errors` to 0 if any gain will do")
     if gain > needed:
         client.set_registered_model_alias(name, ALIAS, version)
-        return True, f"it is better than version {champion}: {numbers}"
+        return True, f"it is better than {their}: {numbers}"
     if gain > 0:
-        return False, (f"it is better than version {champion}, but not by {standard_errors:g} standard errors "
+        return False, (f"it is better than {their}, but not by {standard_errors:g} standard errors "
                        f"({noise:.2g}): {numbers}; `registry.standard_errors` says how many it takes")
-    return False, f"it is not better than version {champion}: {numbers}"
+    return False, f"it is not better than {their}: {numbers}"
 
 
-def _under(client: MlflowClient, name: str, version: str, protocol: Mapping[str, Any], again: Again | None) -> Measured:
-    """The champion's distance under a protocol: as it was registered, or measured again, which is then noted with it.
-    ProtocolMismatch, with the reason, where it cannot be."""
+def _under(client: MlflowClient, name: str, version: str, protocol: Mapping[str, Any], again: Again | None
+           ) -> tuple[Measured, str | None]:
+    """The champion's distance under a protocol: as it was registered, or measured again, which is then noted with it;
+    and why it failed, if it did. ProtocolMismatch, with the reason, where it cannot be measured."""
     tags = client.get_model_version(name, version).tags
     old = of_tags(f"the champion, version {version}", tags)
     if not (differing := differences(old.protocol, protocol)):
-        return old
+        return old, None if tags["failed"] == "no" else tags["failed"]
     noted = "again." + hashlib.sha256(json.dumps(protocol, sort_keys=True).encode()).hexdigest()[:12]
     if noted not in tags:
         fields = ", ".join(field for field, _, _ in differing)
@@ -205,10 +213,12 @@ def _under(client: MlflowClient, name: str, version: str, protocol: Mapping[str,
             raise ProtocolMismatch(f"{old.name} was measured in another way ({fields} differ), and cannot be measured "
                                    f"again: {error}. Remove its alias to let the next good version be champion: "
                                    f"MlflowClient().delete_registered_model_alias({name!r}, {ALIAS!r})") from None
-        tags[noted] = json.dumps([entry["value"], entry["left_out"]])
+        tags[noted] = json.dumps([entry["value"], entry["left_out"], entry["failed"]])
         client.set_model_version_tag(name, version, noted, tags[noted])
-    value, left_out = json.loads(tags[noted])
-    return Measured(f"{old.name}, measured again", value, tuple(left_out), protocol)
+    value, left_out, failed = json.loads(tags[noted])
+    of_other_data = any(field == "data_sha256" for field, _, _ in differing)
+    seen = " (it may have been trained on images that it is measured by)" if of_other_data else ""
+    return Measured(f"{old.name}, measured again{seen}", value, tuple(left_out), protocol), failed
 
 
 def _read(path: Path) -> dict[str, Any]:

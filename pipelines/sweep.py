@@ -39,6 +39,8 @@ from ray.tune import TuneError
 from ganlib.config import ConfigError, require
 from ganlib.datasets.table import read_manifest
 from ganlib.metrics.monitor import Monitor
+from ganlib.metrics.protocol import require_enough
+from ganlib.sampling import generator as generators
 from ganlib.training.state import write_json
 from pipelines import prepare, project, sweep_pictures, tracking
 from pipelines.cluster import connected, require_room
@@ -49,7 +51,7 @@ from pipelines.human_test import human_test
 from pipelines.measure import use_cores
 from pipelines.params import PARAMS, RUN, Params, load, parse_params
 from pipelines.prepare import TABLE
-from pipelines.ranking import COMPLETE, FAILED, STOPPED, Outcome, Row, rank, show, write_csv
+from pipelines.ranking import COMPLETE, FAILED, STOPPED, Outcome, Row, Scale, rank, show, write_csv
 from pipelines.reference import reference
 from pipelines.register import register
 from pipelines.report import report
@@ -60,7 +62,7 @@ from pipelines.storage import check
 from pipelines.sweep_log import REPORTS, Log, last_line, of_driver, reports
 from pipelines.train import RUNS, digest, export, only_one, train
 from pipelines.trial import params_of, title
-from pipelines.worker import CACHE, make_monitor
+from pipelines.worker import CACHE, MONITOR_SEED, make_monitor
 
 SWEEP = Path("sweep")
 SAID = ("distance", "standard_error", "distance_in_search", "floor")  # of the best, in the sweep's run in MLflow
@@ -77,6 +79,7 @@ class Plan:
         require(params.run.training.monitor_images > 0, "training.monitor_images: configurations are ranked by that "
                 "distance; write 1000")
         manifest = self.manifest = read_manifest(TABLE)
+        require_enough(params.evaluation, {split: about["images"] for split, about in manifest["splits"].items()})
         resolution = params.dataset.get("resolution", manifest["shape"][1])
         there, chosen = (manifest["name"], manifest["shape"][1]), (_dataset(params), resolution)
         require(there == chosen, f"{TABLE} holds {there[0]} of {there[1]} px, and {chosen[0]} of {chosen[1]} px was "
@@ -171,7 +174,7 @@ def sweep(params: Params, resume: bool = False) -> dict[str, Any]:
     if not TABLE.exists():
         space_of(params)  # refused before anything is fetched
         print(f"sweep: {TABLE} is not there yet: preparing {params.dataset['name']}", flush=True)
-        prepare.run(params.dataset)
+        prepare.run(params.dataset, evaluation=params.evaluation)
     plan = Plan(params)
     directory = plan.directory
     if plan.storage:
@@ -195,7 +198,7 @@ def sweep(params: Params, resume: bool = False) -> dict[str, Any]:
             require_room(params.cluster)
         floor, job = _prepared(plan, log)
         rows = rank(search(plan.space, plan.sweep, plan.cluster, job, log))
-        _write(plan, rows, log, floor)
+        _write(plan, rows, log, Scale(floor, _untrained(plan, rows[0], log)))
         if rows[0].state != COMPLETE:
             raise SystemExit("sweep: no configuration ran to its end; the table says why each did not")
         result = _summary(plan, rows, _confirmed(plan, rows, job, log), floor)
@@ -247,16 +250,26 @@ def _confirmed(plan: Plan, rows: list[Row], job: dict[str, Any], log: Log) -> li
     return confirm(plan.space, plan.sweep, plan.cluster, job, log, rows[0].values, seeds)
 
 
-def _write(plan: Plan, rows: list[Row], log: Log, floor: float) -> None:
+def _untrained(plan: Plan, best: Row, log: Log) -> float:
+    """The distance of the best configuration's generator before it was trained; NaN where none ran to its end."""
+    if best.state != COMPLETE:
+        return math.nan
+    log.fetch(best.outcomes[0].name)
+    generator, _ = generators.untrained(plan.directory / "trials" / best.outcomes[0].name / "generator")
+    (distance,) = plan.monitor()(functools.partial(generators.excerpt, generator, seed=MONITOR_SEED)).values()
+    return distance
+
+
+def _write(plan: Plan, rows: list[Row], log: Log, scale: Scale) -> None:
     """The table and the pictures, to sweep/ and to MLflow."""
     for row in rows[:sweep_pictures.BEST]:
         for outcome in row.outcomes:
             log.fetch(outcome.name)
     names = list(plan.space.parameters)
-    print(show(rows, names, floor), flush=True)
-    write_csv(plan.directory / "table.csv", rows, names, floor)
+    print(show(rows, names, scale), flush=True)
+    write_csv(plan.directory / "table.csv", rows, names, scale)
     pictures = sweep_pictures.draw(plan.space, plan.sweep, rows, reports(plan.directory), plan.directory / "trials",
-                                   floor)
+                                   scale.floor)
     for name, picture in pictures.items():
         picture.save(plan.directory / f"{name}.png")
     shutil.rmtree(SWEEP, ignore_errors=True)  # of another sweep
@@ -270,18 +283,22 @@ def _summary(plan: Plan, rows: list[Row], confirmed: list[Outcome], floor: float
     best, states = rows[0], [row.state for row in rows]
     result = honest(best, confirmed)
     print(f"best of {len(rows)}: {title(best.values)}")
-    if "distance" in result:
+    if result.get("seeds"):
         noise = f" ± {result['standard_error']:.2g}" if "standard_error" in result else ""
         failed = f" ({result['seeds_failed']} more failed)" if result["seeds_failed"] else ""
         print(f"distance {result['distance']:.4g}{noise} when trained again with {result['seeds']} new seeds{failed}; "
               f"in the search {best.distance:.4g}, the smallest of {len(rows)} and so biased low")
     else:
+        again = "it was not trained again"
+        if confirmed:
+            again = f"trained again with {len(confirmed)} new seeds none ran to its end: {confirmed[0].reason}"
         print(f"distance {best.distance:.4g} in the search" + (
-            f", the smallest of {len(rows)} and so biased low; it was not trained again" if len(rows) > 1 else ""))
+            f", the smallest of {len(rows)} and so biased low; {again}" if len(rows) > 1 else ""))
     return {
         **result, "floor": floor, "configurations": len(rows),
         **{state.replace(" ", "_"): states.count(state) for state in (COMPLETE, STOPPED, FAILED)},
-        "images_seen": sum(row.images_seen for row in rows), "best": best.values,
+        "images_seen": sum(outcome.images_seen for row in rows for outcome in row.outcomes)
+                       + sum(outcome.images_seen for outcome in confirmed), "best": best.values,
     }  # fmt: skip
 
 
@@ -290,8 +307,10 @@ def honest(best: Row, confirmed: list[Outcome]) -> dict[str, Any]:
     part in the choice, with the standard error of that mean; and what it was chosen for, which is biased low."""
     ended = [outcome.distance for outcome in confirmed if outcome.state == COMPLETE]
     found: dict[str, Any] = {}
+    if confirmed:
+        found = {"seeds": len(ended), "seeds_failed": len(confirmed) - len(ended)}
     if ended:
-        found = {"distance": statistics.fmean(ended), "seeds": len(ended), "seeds_failed": len(confirmed) - len(ended)}
+        found["distance"] = statistics.fmean(ended)
     if len(ended) > 1:
         found["standard_error"] = statistics.stdev(ended) / math.sqrt(len(ended))
     return found | {"distance_in_search": best.distance}

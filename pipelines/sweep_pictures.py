@@ -60,8 +60,7 @@ def best_so_far(sweep: Sweep, reports: list[dict[str, Any]], floor: float) -> Im
     axes.step(total, best, where="post", color="#9bbce0", label="any trial, at any time")
     axes.step(total, [math.nan if math.isinf(value) else value for value in whole], where="post", color="#2f7ed8",
               label=f"trials of {sweep.images:,} images")
-    axes.set(xlabel="images seen by all trials", ylabel=f"best distance (real images: {floor:.3g})")
-    axes.set_yscale("log" if min(best, default=1) > 0 else "linear")
+    axes.set(xlabel="images seen by all trials", ylabel=f"best distance (real images: {floor:.3g})", yscale="log")
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.yaxis.set_major_formatter("{x:,.4g}")
     axes.yaxis.set_minor_formatter("{x:,.4g}")
@@ -75,7 +74,7 @@ def parallel_coordinates(space: Space, rows: list[Row], floor: float) -> Image.I
     configuration does not have is passed below its axis."""
     names = [name for name in space.parameters if len({str(row.values.get(name)) for row in rows}) > 1]
     finite = [row.distance for row in rows if math.isfinite(row.distance)]
-    low, high = (_log(min(finite)), _log(max(finite))) if finite else (0.0, 1.0)
+    low, high = (math.log(min(finite)), math.log(max(finite))) if finite else (0.0, 1.0)
     shade = Normalize(low, max(high, low + 1e-9))
     figure = Figure(figsize=(1.5 * (len(names) + 1) + 1, 4.2), layout="constrained")
     axes = figure.subplots()
@@ -83,8 +82,8 @@ def parallel_coordinates(space: Space, rows: list[Row], floor: float) -> Image.I
         heights = [_height(space.parameters[name], row.values[name]) if name in row.values else ABSENT
                    for name in names]
         failed = not math.isfinite(row.distance)
-        heights.append(1.0 if failed else float(shade(_log(row.distance))))
-        colour = "#999999" if failed else colormaps["viridis"](0.95 * float(shade(_log(row.distance))))
+        heights.append(1.0 if failed else float(shade(math.log(row.distance))))
+        colour = "#999999" if failed else colormaps["viridis"](0.95 * float(shade(math.log(row.distance))))
         axes.plot(range(len(heights)), heights, color=colour, alpha=0.9, linewidth=2.2 if row is rows[0] else 1.1,
                   linestyle=":" if row.state == FAILED else "-" if row.state == COMPLETE else "--")
     for position, name in enumerate(names):
@@ -148,7 +147,7 @@ def _importance(space: Space, trials: list[tuple[Values, float]], name: str) -> 
     common = [other for other in space.parameters if all(other in values for values, _ in trials)]
     for values, distance in trials:
         study.add_trial(optuna.trial.create_trial(
-            params={other: values[other] for other in common}, value=_log(distance),
+            params={other: values[other] for other in common}, value=math.log(max(distance, 1e-9)),
             distributions={other: _distribution(space.parameters[other]) for other in common}))
     return optuna.importance.FanovaImportanceEvaluator(seed=0).evaluate(study, params=common)[name]
 
@@ -172,11 +171,6 @@ def best_grids(rows: list[Row], trials: Path) -> Image.Image | None:
             with Image.open(grids[-1]) as picture:
                 strips.append((caption, picture.copy()))
     return captioned(strips) if strips else None
-
-
-def _log(distance: float) -> float:
-    """An unbiased distance may fall below 0, where there is nothing left to tell apart."""
-    return math.log(max(distance, 1e-6))
 
 
 def _height(parameter: Parameter, value: Any) -> float:

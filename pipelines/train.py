@@ -22,7 +22,7 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
 from ganlib.config import ConfigError
-from ganlib.datasets.table import read_manifest
+from ganlib.datasets.table import Table, read_manifest
 from ganlib.training import state
 from pipelines import project, tracking
 from pipelines.bar import images_bar
@@ -67,6 +67,8 @@ def train(params: Params, tags: dict[str, str] | None = None) -> Path:
     manifest = read_manifest(TABLE)
     params.run.check(tuple(manifest["shape"]), len(manifest["classes"]), params.cluster.workers,
                      manifest["splits"]["train"]["images"])
+    if few := params.run.build_objective().labels_per_class:
+        Table.open(TABLE, "train").few(few)  # refused before Ray starts
     name = run_name(params, manifest)
     directory = (RUNS / name).resolve()
     storage = f"{params.cluster.storage.rstrip('/')}/{name}" if params.cluster.storage else None

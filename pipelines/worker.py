@@ -94,10 +94,10 @@ def _run(job: dict[str, Any], directory: Path, push: Callable[[], None], rank: i
     monitor = make_monitor(params, Path(job["table"]), Path(job.get("cache", directory / CACHE)), device)
     recorder = None
     if rank == 0:
-        test = Table.open(job["table"], "test")
-        recorder = Recorder(params, table, test, directory, Tracker(directory, **job["tracking"]), device, job)
+        recorder = Recorder(params, table, directory, Tracker(directory, **job["tracking"]), device, job)
         if monitor:
-            recorder.keep(MONITOR, {"protocol": dataclasses.asdict(monitor.protocol), "floor": monitor.floor})
+            recorder.keep(MONITOR, {"protocol": dataclasses.asdict(monitor.protocol), "floor": monitor.floor,
+                                    "floor_images": monitor.floor_images})
 
     def snapshot(images_seen: int, generator: nn.Module, networks: Networks) -> float | None:
         """The distance of fresh images to real ones, which all workers measure together; rank 0 also draws a grid."""
@@ -159,8 +159,9 @@ def require_diverse(generator: nn.Module, seed: int, images_seen: int) -> None:
 
 
 def make_monitor(params: Params, table: Path, cache: Path, device: torch.device) -> Monitor | None:
-    """The distance during training, to the split by which generators are chosen; its floor is that of training images.
-    None where `training.monitor_images` is 0."""
+    """The distance during training, to the split by which generators are chosen. Its floor is that of training images;
+    where these are what generators are chosen by, of test images, of which there may be few. None where
+    `training.monitor_images` is 0."""
     if not (count := params.run.training.monitor_images):
         return None
     split, chosen_by = choosing(table)
@@ -177,12 +178,13 @@ def monitored(directory: Path) -> dict[str, Any]:
 
 
 class Recorder:
-    """Rank 0's records of a run: metrics and fixed-latent grids to the tracker, and the accuracy on test images of a
-    discriminator that tells the class."""
+    """Rank 0's records of a run: metrics and fixed-latent grids to the tracker, and the accuracy of a discriminator
+    that tells the class: on validation images to choose by, where there are any, and at the end on test images."""
 
-    def __init__(self, params: Params, table: Table, test: Table, directory: Path, tracker: Tracker,
-                 device: torch.device, job: dict[str, Any]):
-        self.directory, self.seed, self.tracker, self.test, self.device = directory, params.seed, tracker, test, device
+    def __init__(self, params: Params, table: Table, directory: Path, tracker: Tracker, device: torch.device,
+                 job: dict[str, Any]):
+        self.directory, self.seed, self.tracker, self.device = directory, params.seed, tracker, device
+        self.place, self.images = Path(job["table"]), params.run.training.images
         self.description = {
             "networks": params.run.networks, "shape": table.shape, "classes": table.classes,
             "label_counts": table.label_counts, "seed": params.seed,
@@ -205,15 +207,20 @@ class Recorder:
         grid(generators.sample(generator, 64, self.seed), columns=8).save(picture)
         self.tracker.artifact(picture.relative_to(self.directory), "snapshots")
         if networks["discriminator"].classes and not networks["generator"].labels_are_codes:
-            self.tracker.log(images_seen, {"test_accuracy": self.accuracy(networks["discriminator"])})
+            split, chosen_by = choosing(self.place)
+            judged = {split: chosen_by} if split == "validation" else {}
+            if images_seen >= self.images:
+                judged["test"] = Table.open(self.place, "test")
+            self.tracker.log(images_seen, {f"{name}_accuracy": self.accuracy(networks["discriminator"], images)
+                                           for name, images in judged.items()})
 
     @torch.inference_mode()
-    def accuracy(self, discriminator: nn.Module) -> float:
-        """The share of test images whose class the discriminator tells."""
+    def accuracy(self, discriminator: nn.Module, judged: Table) -> float:
+        """The share of images whose class the discriminator tells."""
         discriminator.eval()
         right = 0.0
-        for start in range(0, len(self.test), 1000):
-            images, label = self.test.batch(np.arange(start, min(start + 1000, len(self.test))), self.device)
+        for start in range(0, len(judged), 1000):
+            images, label = judged.batch(np.arange(start, min(start + 1000, len(judged))), self.device)
             right += (discriminator(images).label.argmax(1) == label).sum().item()
         discriminator.train()
-        return right / len(self.test)
+        return right / len(judged)

@@ -46,4 +46,4 @@ def learned(value: float, standard_error: float, untrained: float, floor: float,
     """Whether a distance is clearly better than that of the same generator before training: by more than LEARNED of
     the way to the floor, what real images reach, and beyond the noise. False for a distance that is NaN."""
     noise = standard_errors * standard_error if math.isfinite(standard_error) else 0.0
-    return untrained - value - noise > LEARNED * (untrained - floor)
+    return untrained - value - noise > LEARNED * max(untrained - floor, 0.0)

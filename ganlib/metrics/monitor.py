@@ -21,8 +21,8 @@ from ganlib.metrics.statistics import Statistics, load, save
 
 class Monitor:
     """Called with a function `(start, count) → uint8 images (count, C, H, W)`, the images start … start + count of an
-    endless sequence: gives {"fd_efficientnet_lite0_1000": distance}. Its `floor` is what as many real images reach in
-    their place, the first of the `other_images`.
+    endless sequence: gives {"fd_efficientnet_lite0_1000": distance}. Its `floor` is what `floor_images` real images
+    reach in their place, the first of the `other_images`: as many, or as there are.
 
     Every worker of torch's default process group makes and calls one, and gets the same number: each sees to its share
     of the images, and the statistics are merged. No random number of torch's own generators is drawn. The statistics of
@@ -46,6 +46,7 @@ class Monitor:
             real_images=len(real_images), generated_images=generated, quantisation="uint8", ema=ema, truncation=1.0,
             seed=seed, data_sha256=data_sha256, labels="in the shares of the training split",
         )  # fmt: skip
+        self.floor_images = min(generated, len(other_images))
         self.real, self.floor = self._known(real_images, other_images[:generated], cache)
 
     def __call__(self, sample: Callable[[int, int], Tensor]) -> dict[str, float]:

@@ -54,11 +54,12 @@ class Evaluation:
 
 def require_enough(evaluation: Evaluation, images: Mapping[str, int]) -> None:
     """ConfigError unless each split that is measured against has as many images as the last stage needs: for the first
-    to know. `images`: of each split, by its name."""
-    for split in ("test", "validation"):
-        count = images.get(split, evaluation.least)
-        require(count >= evaluation.least, f"dataset: of {sum(images.values())} images {count} are the {split} split, "
-                f"and at least {evaluation.least} are needed to measure by; add images, or raise dataset.{split}_share")
+    to know. `images`: of each split, by its name. Training images are measured against where there is no validation
+    split."""
+    for split in ("test", "validation" if "validation" in images else "train"):
+        require(images[split] >= evaluation.least, f"dataset: of {sum(images.values())} images {images[split]} are the "
+                f"{split} split, and at least {evaluation.least} are needed to measure by; add images, or change "
+                f"dataset.{'test' if split == 'train' else split}_share")
 
 
 @dataclass(frozen=True)

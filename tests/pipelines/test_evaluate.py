@@ -172,7 +172,7 @@ def test_a_perfect_generator_of_unbalanced_classes_reaches_the_floor(tmp_path: P
     for name in (result["distance"], result["choice"]):
         assert result[name]["value"] < 2 * result[name]["floor"]
     assert result["label_accuracy"]["value"] > 0.9 and result["failed"] is None
-    bank.label_counts = (1, 1)
+    monkeypatch.setattr(generators, "labels_of", lambda generator, count, start=0: torch.arange(count) % 2)
     in_turn = measured(bank)
     assert in_turn[result["distance"]]["value"] > 5 * in_turn[result["distance"]]["floor"]
 
@@ -201,6 +201,29 @@ def test_measured_again_is_the_distance_to_choose_by(place: Path, result: dict[s
     (tmp_path / "model" / "generator.json").write_text(json.dumps(description | {"shape": [1, 16, 16]}))
     with pytest.raises(ConfigError, match=r"does not hold the weights|images of another shape than 1×8×8"):
         measured_again(SMALL, tmp_path / "model", place / "reference", place / "table")
+    assert "not clearly better than an untrained one" in entry["failed"]
+
+
+@pytest.mark.parametrize("classes", [("dark", "bright", "red"), ("bright", "dark"), ("dark",)])
+def test_a_generator_of_other_classes_is_not_measured_again(classes: tuple[str, ...], place: Path, tmp_path: Path):
+    write_model(tmp_path / "model", "other", classes, conditioning="concat")
+    with pytest.raises(ConfigError, match="it was trained on other classes"):
+        measured_again(SMALL, tmp_path / "model", place / "reference", place / "table")
+
+
+def test_a_file_that_does_not_know_its_labels_takes_those_of_the_data(place: Path, tmp_path: Path) -> None:
+    """As files of older revisions; and files of data whose shares were others."""
+    values = []
+    for name, counts in (("unknown", None), ("other", [1, 999]), ("known", [30, 30])):
+        write_model(tmp_path / name, str(table.read_manifest(place / "table")["sha256"]), ("dark", "bright"),
+                    conditioning="concat")
+        description = json.loads((tmp_path / name / "generator.json").read_text())
+        (tmp_path / name / "generator.json").write_text(json.dumps(description | {"label_counts": counts} if counts else
+                                                                   description))
+        values.append(measured_again(SMALL, tmp_path / name, place / "reference", place / "table")["value"])
+        values.append(run(place, model=tmp_path / name, directory=tmp_path / "e")["fd_efficientnet_lite0_validation"]
+                      ["value"])
+    assert len(set(values)) == 1
 
 
 def test_a_reference_of_another_protocol_is_refused(place: Path) -> None:
@@ -245,7 +268,7 @@ def test_a_dozen_test_images_are_measured_by_and_what_that_cannot_tell_is_said(v
     assert result["choice"] == f"fd_efficientnet_lite0_{'validation' if validation else 'train'}"
     assert result["protocol"]["choosing_images"] == (validation or 40)
     assert result["cautions"][0].startswith("12 real and 40 generated images in 1,280 dimensions")
-    assert any("too small for a validation split" in caution for caution in result["cautions"]) == (validation == 0)
+    assert any("there is no validation split" in caution for caution in result["cautions"]) == (validation == 0)
 
 
 @pytest.mark.parametrize(

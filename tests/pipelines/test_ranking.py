@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ganlib.metrics.protocol import ProtocolMismatch
-from pipelines.ranking import COMPLETE, FAILED, STOPPED, Outcome, rank, show, write_csv
+from pipelines.ranking import COMPLETE, FAILED, STOPPED, Outcome, Scale, rank, show, write_csv
 
 
 def outcome(lr: float, distance: float, seed: int = 0, state: str = COMPLETE, images: int = 900, reason: str = "",
@@ -45,7 +45,7 @@ def test_one_failed_seed_fails_the_configuration_and_says_why():
     bad = outcome(1, math.inf, 1, FAILED, reason="the loss of D is not finite")
     rows = rank([outcome(1, 5, 0), bad, outcome(2, 9)])
     assert [row.values["lr"] for row in rows] == [2, 1] and rows[1].state == FAILED
-    assert "the loss of D is not finite" in show(rows, ["lr"], 0.0) and math.isnan(rows[1].half_width)
+    assert "the loss of D is not finite" in show(rows, ["lr"], Scale(0.0)) and math.isnan(rows[1].half_width)
 
 
 def test_a_trial_that_a_searcher_asked_for_twice_is_one():
@@ -58,12 +58,21 @@ def test_distances_of_unequal_protocols_are_not_ranked():
         rank([outcome(1, 5), outcome(2, 6, protocol='{"resize": 32}')])
 
 
+def test_what_is_no_better_than_untrained_is_marked():
+    rows = rank([outcome(0.1, 500), outcome(0.2, 900), outcome(0.3, 2000), outcome(0.4, 900, state=STOPPED)])
+    scale = Scale(floor=200, untrained=1000)
+    assert [scale.remark(row) for row in rows] == ["", "no better than untrained", "no better than untrained", ""]
+    lines = show(rows, ["lr"], scale).splitlines()
+    assert lines[2].endswith("  no better than untrained") and lines[1].endswith("900")  # images seen
+    assert lines[-1].endswith("untrained 1000: the best one before its training")
+
+
 def test_the_table_has_a_column_for_each_parameter(tmp_path: Path):
     rows = rank([outcome(0.1, 5), outcome(0.2, 4, state=STOPPED)])
-    write_csv(tmp_path / "table.csv", rows, ["lr", "clip"], 0.5)
+    write_csv(tmp_path / "table.csv", rows, ["lr", "clip"], Scale(0.5))
     with (tmp_path / "table.csv").open() as file:
         first, second = csv.DictReader(file)
     assert (first["rank"], first["lr"], first["clip"], float(first["distance"])) == ("1", "0.1", "", 5.0)
     assert second["end"] == STOPPED and second["floor"] == "0.5"
-    lines = show(rows, ["lr", "clip"], 0.5).splitlines()
+    lines = show(rows, ["lr", "clip"], Scale(0.5)).splitlines()
     assert lines[1].split()[:4] == ["1", "0.1", "–", "5"] and lines[-1].startswith("floor 0.5: ")

@@ -173,11 +173,27 @@ def test_a_champion_of_an_older_protocol_is_measured_again(place, theirs, moves)
 
     def again(model):
         asked.append((model / "generator.safetensors").read_bytes())
-        return {"value": theirs, "left_out": [theirs + sign / 3**0.5 for sign in (1, -1, 1, -1)]}
+        return {"value": theirs, "left_out": [theirs + sign / 3**0.5 for sign in (1, -1, 1, -1)], "failed": None}
 
     result = register.register(again=again)
     assert result["champion"] is moves and "60 ± 1 against" in result["reason"] and asked == [weights]
     assert register.register(again=again)["champion"] is moves and len(asked) == 1  # what it came to is noted
+
+
+def test_a_champion_that_learned_nothing_gives_way_to_whatever_did(place):
+    """As an older revision crowned them."""
+    register.register()
+    train(1)
+    evaluate(120.0, resize=64)
+    result = register.register(again=lambda model: {"value": 110.0, "left_out": [110.0] * 4, "failed": "it is grey"})
+    assert result["champion"] and "the champion so far, failed: it is grey" in result["reason"]
+
+
+def test_an_evaluation_of_an_older_revision_says_what_to_run(place):
+    path = register.EVALUATION / "metrics.json"
+    path.write_text(json.dumps({key: value for key, value in json.loads(path.read_text()).items() if key != "choice"}))
+    with pytest.raises(ConfigError, match=r"older revision.*python -m pipelines\.evaluate"):
+        register.register()
 
 
 def test_a_champion_that_cannot_be_measured_again_says_what_to_do(place):

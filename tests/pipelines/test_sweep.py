@@ -142,7 +142,7 @@ def test_every_trial_is_a_run_beneath_the_sweep_and_the_best_is_named(undisturbe
     metrics = json.loads((undisturbed / "sweep/metrics.json").read_text())
     assert metrics["distance_in_search"] == distances[0] and metrics["seeds"] == 1
     assert metrics["distance"] == confirming.data.metrics["fd_efficientnet_lite0_20"]
-    assert metrics["images_seen"] == 4 * 320 and metrics["complete"] == 4
+    assert metrics["images_seen"] == 5 * 320 and metrics["complete"] == 4
     assert 0 < metrics["floor"] == float(found[0]["floor"]) < distances[0]
 
 
@@ -170,6 +170,7 @@ def test_a_seed_that_fails_is_counted_and_one_seed_has_no_error():
     assert sweep.honest(best, [bad, outcome(1, 2, 7.0)]) == {"distance": 7.0, "seeds": 1, "seeds_failed": 1,
                                                              "distance_in_search": 5.0}
     assert sweep.honest(best, []) == {"distance_in_search": 5.0}
+    assert sweep.honest(best, [bad]) == {"seeds": 0, "seeds_failed": 1, "distance_in_search": 5.0}
 
 
 def test_two_trials_at_once_give_the_weights_of_each_alone(undisturbed: Path, project: Path):
