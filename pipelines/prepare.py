@@ -11,24 +11,31 @@ import yaml
 from tqdm import tqdm
 
 from ganlib import build
-from ganlib.config import ConfigError, parse
+from ganlib.config import ConfigError, parse, require
 from ganlib.datasets.table import read_manifest
 from ganlib.metrics.protocol import Evaluation, require_enough
 
 TABLE = Path("data/table")
 
 
-def run(section: Any, directory: Path = TABLE, evaluation: Evaluation | None = None) -> dict[str, Any]:
+def run(section: Any, directory: Path = TABLE, evaluation: Evaluation | None = None, batch_size: int = 1
+        ) -> dict[str, Any]:
     """Prepare the data set of a `dataset` section; gives the manifest of the table. ConfigError, before any image is
-    read, if the splits are too small for the `evaluation`."""
+    read, if the splits are too small for the `evaluation`, or for batches of that size."""
     source, config = build.component("datasets", section)
+
+    def check(images: dict[str, int]) -> None:
+        require_enough(evaluation or Evaluation(), images)
+        require(batch_size <= images["train"], f"training.batch_size: {batch_size} is more than the {images['train']} "
+                "images that would be trained on; lower it, or add images")
+
     with tqdm(unit=" images", disable=None, leave=False) as bar:  # None: no bar where stderr is not a terminal
 
         def progress(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        source.prepare(config, directory, progress, lambda images: require_enough(evaluation or Evaluation(), images))
+        source.prepare(config, directory, progress, check)
     return read_manifest(directory)
 
 
@@ -39,7 +46,8 @@ def main() -> None:
     try:
         # Only these sections: preparing data must not wait for an objective that is still being written.
         raw = yaml.safe_load(arguments.params.read_text()) or {}
-        manifest = run(raw.get("dataset"), evaluation=parse(Evaluation, raw.get("evaluation", {}), "evaluation"))
+        manifest = run(raw.get("dataset"), evaluation=parse(Evaluation, raw.get("evaluation", {}), "evaluation"),
+                       batch_size=raw.get("training", {}).get("batch_size", 1))
     except (ConfigError, OSError) as error:
         raise SystemExit(f"prepare: {error}") from None
     counts = ", ".join(f"{split['images']} {name}" for name, split in manifest["splits"].items())

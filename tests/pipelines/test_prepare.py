@@ -43,6 +43,9 @@ def test_what_the_last_stage_needs_is_known_to_the_first(workplace, monkeypatch,
     (workplace / "params.yaml").write_text(yaml.safe_dump(params | {"evaluation": {"neighbours": 20}}))
     with pytest.raises(SystemExit, match=r"of 300 images 15 are the test split, and at least 21 .*dataset\.test_share"):
         prepare.main()
+    (workplace / "params.yaml").write_text(yaml.safe_dump(params | {"training": {"batch_size": 512}}))
+    with pytest.raises(SystemExit, match=r"batch_size: 512 is more than the 285 images"):
+        prepare.main()
     assert len(Table.open(workplace / "data" / "table", "train")) == 285  # as it was
 
 
