@@ -89,8 +89,8 @@ def evaluate(evaluation: Evaluation, model: Path = MODEL, reference: Path = REFE
     generator, description = _model(model, train)
     stored = _stored(reference)
     network = make_extractor(evaluation, reference / CLASSIFIER)
-    choice = choice_of(measured_by := make_protocol(evaluation, network, table))
-    protocol = dataclasses.asdict(measured_by)
+    measured_by = make_protocol(evaluation, network, table)
+    choice, protocol = choice_of(measured_by), dataclasses.asdict(measured_by)
     try:
         require_equal(stored["protocol"], protocol, str(reference), "this evaluation")
     except ProtocolMismatch as error:
@@ -103,8 +103,7 @@ def evaluate(evaluation: Evaluation, model: Path = MODEL, reference: Path = REFE
     images = _sample(generator, evaluation)
     fake, logits = run(network, images, evaluation, "generated images")
     metrics = numbers(network, evaluation, real, fake, logits)
-    few = dataclasses.replace(evaluation, images=min(UNTRAINED, evaluation.images))
-    noise, _ = run(network, _sample(_model(model, train, trained=False)[0], few), evaluation, "untrained generator")
+    noise = _untrained(model, train, network, evaluation)
     metrics[network.distance]["untrained"] = frechet_distance(Statistics.from_features(real), noise)
     metrics[choice] = _chosen(chosen_by, fake, noise, evaluation)
     metrics["memorization"] = copied(train, test, images)
@@ -156,9 +155,8 @@ def measured_again(evaluation: Evaluation, model: Path, reference: Path = REFERE
     network = make_extractor(evaluation, reference / CLASSIFIER)
     protocol = make_protocol(evaluation, network, table)
     real = load_file(reference / "features.safetensors")["others"][:protocol.choosing_images]
-    few = dataclasses.replace(evaluation, images=min(UNTRAINED, evaluation.images))
     fake, _ = run(network, _sample(generator, evaluation), evaluation, "images of the champion")
-    noise, _ = run(network, _sample(_model(model, train, trained=False)[0], few), evaluation, "it, untrained")
+    noise = _untrained(model, train, network, evaluation)
     entry = _chosen(Statistics.from_features(real), fake, noise, evaluation)
     entry["floor"] = stored["floor"][choice_of(protocol)]
     return entry | {"failed": failure(choice_of(protocol), entry)}
@@ -170,6 +168,13 @@ def _model(model: Path, train: Table, trained: bool = True) -> tuple[Any, genera
     generator, description = (generators.load if trained else generators.untrained)(model)
     generator.label_counts = train.label_counts
     return generator, description
+
+
+def _untrained(model: Path, train: Table, network: Extractor, evaluation: Evaluation) -> Tensor:
+    """Features of a few images of the generator as it was before its training."""
+    generator, _ = _model(model, train, trained=False)
+    few = dataclasses.replace(evaluation, images=min(UNTRAINED, evaluation.images))
+    return run(network, _sample(generator, few), evaluation, "untrained generator")[0]
 
 
 def _chosen(real: Statistics, fake: Tensor, untrained: Tensor, evaluation: Evaluation) -> dict[str, Any]:

@@ -211,8 +211,10 @@ class Recorder:
             judged = {split: chosen_by} if split == "validation" else {}
             if images_seen >= self.images:
                 judged["test"] = Table.open(self.place, "test")
-            self.tracker.log(images_seen, {f"{name}_accuracy": self.accuracy(networks["discriminator"], images)
-                                           for name, images in judged.items()})
+            found = {f"{name}_accuracy": self.accuracy(networks["discriminator"], images)
+                     for name, images in judged.items()}
+            if found:
+                self.tracker.log(images_seen, found)
 
     @torch.inference_mode()
     def accuracy(self, discriminator: nn.Module, judged: Table) -> float:
