@@ -23,6 +23,7 @@ import torch
 from PIL import Image
 
 from ganlib.datasets.table import Table
+from ganlib.files import write_json
 from ganlib.metrics.features import extract, extractor
 from ganlib.metrics.frechet import frechet_distance
 from ganlib.metrics.statistics import Statistics
@@ -30,7 +31,6 @@ from ganlib.sampling.generator import sample
 from ganlib.sampling.pictures import captioned, grid
 from ganlib.training.loop import train
 from ganlib.training.run import Run, Training
-from ganlib.training.state import write_json
 from pipelines.compose import composition
 from pipelines.prepare import TABLE
 

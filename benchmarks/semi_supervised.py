@@ -30,13 +30,13 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from ganlib.datasets.table import Table
+from ganlib.files import write_json
 from ganlib.metrics import classifier
 from ganlib.objectives.augmented import Augmented
 from ganlib.objectives.base import Networks, Noise
 from ganlib.training import optimizers
 from ganlib.training.loop import seed_layers, train
 from ganlib.training.run import Run
-from ganlib.training.state import write_json
 from pipelines.compose import composition
 from pipelines.prepare import TABLE
 

@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -49,6 +49,16 @@ def parse(cls: type[T], values: Any, where: str = "") -> T:
         return cls(**parsed)
     except ConfigError as error:
         raise ConfigError(_path(where, str(error))) from None
+
+
+def take(cls: type[T], values: Mapping[str, Any], where: str, remedy: str) -> T:
+    """`parse` of the fields of `cls` in a mapping that may hold more; ConfigErrors begin with `where`, say a file, and
+    end with the `remedy`."""
+    known = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    try:
+        return parse(cls, {key: value for key, value in values.items() if key in known})
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}; {remedy}") from None
 
 
 def _path(where: str, key: Any) -> str:

@@ -19,6 +19,7 @@ from mlflow.exceptions import MlflowException
 from ganlib.config import ConfigError
 from ganlib.metrics.comparison import Measured, improvement
 from pipelines import tracking
+from pipelines.command import command
 
 VERSION = re.compile(r"models:/([^/@]+)(?:/(\d+)|@(.+))")
 
@@ -80,10 +81,8 @@ def _number(value: Any) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("places", nargs="+", metavar="metrics.json or models:/name/version")
-    try:
+    with command("compare", "nothing was changed"):
         ranked = compare(parser.parse_args().places)
-    except ConfigError as error:
-        raise SystemExit(f"compare: {error}") from None
     width = max(len(one.measured.name) for one in ranked)
     protocol = ranked[0].measured.protocol
     print(f"{'':{width}}  {'to report':>10}  {'to choose by':>18}  better than the next by")

@@ -20,9 +20,10 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ganlib.config import ConfigError
-from ganlib.training.state import write_text
+from ganlib.files import write_text
 from pipelines import project
-from pipelines.params import PARAMS, parse_params
+from pipelines.command import command
+from pipelines.params import PARAMS, parse_params, read
 
 HEADER = "# Written by `python -m pipelines.compose`; change conf/ or the choices and run it again.\n"
 
@@ -51,7 +52,7 @@ def write(choices: list[str], path: Path = PARAMS) -> None:
 
 def check(path: Path = PARAMS) -> None:
     """ConfigError if conf/ was edited since `path` was composed, or `path` by hand."""
-    raw = yaml.safe_load(path.read_text())
+    raw = read(path)
     parse_params(raw)
     if (choices := raw.get("composed")) is None:
         return  # composed by `dvc exp run` at the moment it ran
@@ -73,10 +74,8 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="only compare; exit 1 if params.yaml is out of date")
     parser.add_argument("choices", nargs="*", metavar="group=choice or key=value")
     arguments = parser.parse_args()
-    try:
+    with command("compose"):
         check() if arguments.check else write(arguments.choices)
-    except ConfigError as error:
-        raise SystemExit(f"compose: {error}") from None
     print(f"{PARAMS} is what conf/ composes to" if arguments.check else f"wrote {PARAMS}")
 
 

@@ -42,6 +42,7 @@ from tqdm import tqdm
 from ganlib import seeds
 from ganlib.config import ConfigError, parse, require
 from ganlib.datasets.table import Table
+from ganlib.files import read_json, write_text
 from ganlib.metrics import (
     Statistics,
     classification_accuracy_score,
@@ -56,8 +57,8 @@ from ganlib.metrics.comparison import learned
 from ganlib.metrics.features import Extractor
 from ganlib.metrics.protocol import Evaluation, ProtocolMismatch, require_equal
 from ganlib.sampling import generator as generators
-from ganlib.training.state import write_text
 from pipelines import illustrations
+from pipelines.command import command
 from pipelines.evaluate_folders import evaluate_folders
 from pipelines.measure import (
     choice_of,
@@ -194,9 +195,7 @@ def failure(name: str, entry: dict[str, Any]) -> str | None:
 
 def _stored(directory: Path) -> dict[str, Any]:
     """What the stage `reference` says of itself; ConfigError if it has not run."""
-    if not (directory / "reference.json").exists():
-        raise ConfigError(f"{directory}: not found; write it with `python -m pipelines.reference`")
-    return json.loads((directory / "reference.json").read_text())
+    return read_json(directory / "reference.json", "write it with `python -m pipelines.reference`")
 
 
 def _told(generator: Any, evaluation: Evaluation, distance: str, images: Tensor, fake: Tensor, seen: Tensor,
@@ -316,19 +315,20 @@ def main() -> None:
         parser.error(f"--out {out} is a directory; name a file")
     start = time.monotonic()
     use_cores()
-    try:
+    with command("evaluate"):
         if real is None:
             stage(start)
         else:
-            result = evaluate_folders(real, fake, parse(Evaluation, arguments), images, counter)
+            try:
+                result = evaluate_folders(real, fake, parse(Evaluation, arguments), images, counter)
+            except ValueError as error:  # of a metric, whose images these are not
+                raise ConfigError(str(error)) from None
             print(show(result), file=sys.stderr)
             text = json.dumps(result, indent=2)
             if out is None:
                 print(text)
             else:
                 write_text(out, text + "\n")
-    except ValueError as error:
-        raise SystemExit(f"evaluate: {error}") from None
 
 
 def stage(start: float) -> None:

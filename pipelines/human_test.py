@@ -16,9 +16,10 @@ import numpy as np
 from ganlib import seeds
 from ganlib.config import ConfigError, require
 from ganlib.datasets.table import Table
+from ganlib.files import write_text
 from ganlib.sampling import generator as generators
 from ganlib.sampling.pictures import grid
-from ganlib.training.state import write_text
+from pipelines.command import command
 from pipelines.prepare import TABLE
 from pipelines.register import MODEL
 from pipelines.report import encoded, picture_source, read_model, render
@@ -74,10 +75,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=PAGE)
     arguments = parser.parse_args()
-    try:
+    with command("human_test"):
         out = human_test(**vars(arguments))
-    except ConfigError as error:
-        raise SystemExit(f"human_test: {error}") from None
     print(f"→ {out}, {out.stat().st_size / 1e6:.1f} MB")
 
 

@@ -1,5 +1,6 @@
 """params.yaml → typed parameters: the door through which every stage enters."""
 
+import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,8 @@ from ganlib.training.run import Run
 from pipelines.search_space import Parameter
 
 PARAMS = Path("params.yaml")
+COMPOSE = "write it with `python -m pipelines.compose`"
+MOST_NODES = 100_000  # of YAML, that nested aliases may stand for
 RUN = ("networks", "objective", "augmentation", "training", "seed")  # augmentation need not be there
 SECTIONS = ("dataset", "networks", "objective", "training", "evaluation", "registry", "cluster", "seed")
 
@@ -141,9 +144,37 @@ def public(raw: dict[str, Any]) -> dict[str, Any]:
 
 def load(path: Path = PARAMS) -> Params:
     """The parameters of a file that `pipelines.compose` wrote."""
+    return parse_params(read(path))
+
+
+def read(path: Path = PARAMS) -> dict[str, Any]:
+    """The mapping in a YAML file that people may have edited. ConfigError for whatever is none."""
     try:
-        return parse_params(yaml.safe_load(path.read_text()) or {})
+        text = path.read_text("utf-8-sig")
+        if (size := _expanded(yaml.compose(text, yaml.SafeLoader), {})) > MOST_NODES:
+            raise ConfigError(f"{path}: its aliases (*name) stand for {size:.3g} values; {COMPOSE}")
+        values = yaml.safe_load(text)
     except FileNotFoundError:
-        raise ConfigError(f"{path}: not found; write it with `python -m pipelines.compose`") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not YAML ({error}); write it with `python -m pipelines.compose`") from None
+        raise ConfigError(f"{path}: not found; {COMPOSE}") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); {COMPOSE}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 ({error}); {COMPOSE}") from None
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError) as error:  # PyYAML's, of odd content
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(f"{path}: not YAML ({' '.join(str(error).split())[:300]}); {COMPOSE}") from None
+    require(isinstance(values, dict), f"{path}: a mapping of sections is needed, got {str(values)[:60]!r}; {COMPOSE}")
+    require(all(isinstance(key, str) for key in values), f"{path}: the sections' names are text; {COMPOSE}")
+    return values
+
+
+def _expanded(node: yaml.Node | None, known: dict[yaml.Node, float]) -> float:
+    """How many values a node of YAML stands for, with all of what its aliases repeat; infinitely many within itself."""
+    if node is None or isinstance(node, yaml.ScalarNode):
+        return 1
+    if node not in known:
+        known[node] = math.inf
+        inner = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else node.value
+        known[node] = 1 + sum(_expanded(part, known) for part in inner)
+    return known[node]

@@ -11,9 +11,10 @@ import yaml
 from tqdm import tqdm
 
 from ganlib import build
-from ganlib.config import ConfigError, parse, require
+from ganlib.config import parse, require
 from ganlib.datasets.table import read_manifest
 from ganlib.metrics.protocol import Evaluation, require_enough
+from pipelines.command import command
 
 TABLE = Path("data/table")
 
@@ -43,13 +44,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     arguments = parser.parse_args()
-    try:
+    with command("prepare"):
         # Only these sections: preparing data must not wait for an objective that is still being written.
         raw = yaml.safe_load(arguments.params.read_text()) or {}
         manifest = run(raw.get("dataset"), evaluation=parse(Evaluation, raw.get("evaluation", {}), "evaluation"),
                        batch_size=raw.get("training", {}).get("batch_size", 1))
-    except (ConfigError, OSError) as error:
-        raise SystemExit(f"prepare: {error}") from None
     counts = ", ".join(f"{split['images']} {name}" for name, split in manifest["splits"].items())
     labels = f"{len(manifest['classes'])} classes" if manifest["classes"] else "no labels"
     print(f"images  {counts} from {manifest['source']}")

@@ -22,7 +22,7 @@ import torch
 from safetensors.torch import save_file
 from tqdm import tqdm
 
-from ganlib.config import ConfigError, require
+from ganlib.config import require
 from ganlib.datasets.table import Table, choosing
 from ganlib.metrics import (
     Statistics,
@@ -31,6 +31,7 @@ from ganlib.metrics import (
     intra_class_distance,
 )
 from ganlib.metrics.protocol import Evaluation
+from pipelines.command import command
 from pipelines.measure import (
     cautions,
     choice_of,
@@ -112,10 +113,8 @@ def others_of(table: Path, count: int) -> Table:
 def main() -> None:
     start = time.monotonic()
     use_cores()
-    try:
+    with command("reference"):
         result = reference(load().evaluation)
-    except ConfigError as error:
-        raise SystemExit(f"reference: {error}") from None
     protocol = result["protocol"]
     print(f"features  {protocol['extractor']} at {protocol['resize']} px of {protocol['real_images']:,} test images")
     for name, value in result["floor"].items():

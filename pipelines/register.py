@@ -23,6 +23,7 @@ from typing import Any
 import mlflow
 import numpy as np
 import pandas as pd
+import sqlalchemy.exc
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 from mlflow.models import ModelSignature
@@ -30,10 +31,11 @@ from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
 
 import ganlib
 from ganlib.config import ConfigError
+from ganlib.files import read_json, write_json
 from ganlib.metrics.comparison import Measured, improvement
 from ganlib.metrics.protocol import ProtocolMismatch, differences
-from ganlib.training import state
 from pipelines import tracking
+from pipelines.command import command
 from pipelines.compare import of_tags
 from pipelines.evaluate import measured_again
 from pipelines.params import Registry, load
@@ -42,6 +44,7 @@ from pipelines.revision import git_revision
 MODEL, EVALUATION, REPORT = Path("model"), Path("evaluation"), Path("report")
 REGISTRATION = Path("registration.json")
 ALIAS = "champion"
+AGAIN = "run `dvc repro`, which trains and evaluates first"
 WRAPPER = Path(__file__).with_name("pyfunc_model.py")
 Again = Callable[[Path], dict[str, Any]]  # the directory of a generator → its distance, with `left_out`
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "pillow", "safetensors", "torch")  # of sampling and of the wrapper
@@ -56,7 +59,7 @@ def register(model: Path = MODEL, evaluation: Path = EVALUATION, report: Path = 
     Raises ConfigError if there is nothing to register, and what MLflow's client raises if the registry cannot be
     reached; then no version was made, or the next call finds it and goes on from there.
     """
-    description, measured = _read(model / "generator.json"), _read(evaluation / "metrics.json")
+    description, measured = read_json(model / "generator.json", AGAIN), read_json(evaluation / "metrics.json", AGAIN)
     if "choice" not in measured:
         raise ConfigError(f"{evaluation}/metrics.json is of an older revision, which had no distance to choose by; run "
                           "`python -m pipelines.evaluate`")
@@ -221,29 +224,17 @@ def _under(client: MlflowClient, name: str, version: str, protocol: Mapping[str,
     return Measured(f"{old.name}, measured again{seen}", value, tuple(left_out), protocol), failed
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text())
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: not found; run `dvc repro`, which trains and evaluates first") from None
-    except ValueError as error:
-        raise ConfigError(f"{path}: not JSON ({error}); run `dvc repro` to write it again") from None
-
-
 def main() -> None:
-    try:
+    with command("register", "the same command completes what it began"):
         params = load()
         tracking.use(params.cluster.tracking_uri)
-        result = register(standard_errors=params.registry.standard_errors,
-                          again=functools.partial(measured_again, params.evaluation))
-    except ConfigError as error:
-        raise SystemExit(f"register: {error}") from None
-    except Exception as error:  # whatever the client of the registry raises
-        where = tracking.shown(tracking.store())
-        raise SystemExit(f"register: the registry at {where} failed ({tracking.short(error)}). "
-                         "Nothing is half registered; when it can be reached, run again: python -m pipelines.register"
-                         ) from error
-    state.write_json(REGISTRATION, result)
+        try:
+            result = register(standard_errors=params.registry.standard_errors,
+                              again=functools.partial(measured_again, params.evaluation))
+        except (mlflow.MlflowException, sqlalchemy.exc.SQLAlchemyError) as error:
+            raise ConfigError(f"the registry at {tracking.shown(tracking.store())} failed ({tracking.short(error)}); "
+                              "when it can be reached, the same command completes what it began") from None
+        write_json(REGISTRATION, result)
     verdict = ALIAS if result["champion"] else f"not {ALIAS}"
     print(f"{result['name']} version {result['version']}: {verdict}, {result['reason']}")
 

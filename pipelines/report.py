@@ -12,24 +12,23 @@ import csv
 import io
 import json
 import math
-import reprlib
 import shlex
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 from safetensors import SafetensorError, safe_open
 
-from ganlib.config import ConfigError, parse, require
-from ganlib.training.state import write_text
+from ganlib.config import ConfigError, require, take
+from ganlib.files import read_json, write_text
+from pipelines.command import command
 from pipelines.curves import over_images_seen
-from pipelines.params import PARAMS
+from pipelines.params import PARAMS, read
 from pipelines.register import EVALUATION, MODEL
 from pipelines.revision import git_revision
 from pipelines.tracking import flatten
@@ -151,9 +150,9 @@ def report(model: Path = MODEL, evaluation: Path = EVALUATION, params: Path = PA
     """
     description, weights = read_model(model)
     metrics = evaluation / "metrics.json"
-    numbers = read_mapping(metrics) if metrics.exists() else None
-    measured = None if numbers is None else take(Measured, numbers, metrics)
-    compared = take(Compared, measured.protocol, f"{metrics}, protocol") if measured else None
+    numbers = read_json(metrics, AGAIN) if metrics.exists() else None
+    measured = None if numbers is None else take(Measured, numbers, str(metrics), AGAIN)
+    compared = take(Compared, measured.protocol, f"{metrics}, protocol", AGAIN) if measured else None
     if compared and compared.data_sha256 != description.data_sha256:
         raise ConfigError(f"{evaluation} was measured on other data than {model} was trained on; run `dvc repro`")
     parameters = _parameters(description, model, params)
@@ -189,7 +188,7 @@ def read_model(model: Path) -> tuple[Description, int]:
     path, weights = model / "generator.json", model / "generator.safetensors"
     require(path.exists(), f"{path}: not found; train a generator with `dvc repro train`, or name its directory with "
                            "--model")
-    description = take(Description, read_mapping(path), path)
+    description = take(Description, read_json(path, AGAIN), str(path), AGAIN)
     try:
         with safe_open(weights, "pt") as file:
             return description, sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
@@ -197,22 +196,6 @@ def read_model(model: Path) -> tuple[Description, int]:
         raise ConfigError(f"{weights}: not the weights of a generator ({error}); {AGAIN}") from None
 
 
-def read_mapping(path: Path, loads: Callable[[str], Any] = json.loads, advice: str = AGAIN) -> dict[str, Any]:
-    """What a JSON file, or with `yaml.safe_load` a YAML file, holds; ConfigError with the advice unless a mapping."""
-    try:
-        found = loads(path.read_text())
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error}); {advice}") from None
-    require(isinstance(found, dict), f"{path}: a mapping is needed, got {reprlib.repr(found)}; {advice}")
-    return found
-
-
-def take(cls: type[T], found: Mapping[str, Any], where: Path | str, advice: str = AGAIN) -> T:
-    """The fields of the dataclass `cls`, checked, of a mapping that may hold more."""
-    try:
-        return parse(cls, {field.name: found[field.name] for field in fields(cls) if field.name in found})  # type: ignore[arg-type]
-    except ConfigError as error:
-        raise ConfigError(f"{where}: {error}; {advice}") from None
 
 
 def render(template: str, **values: Any) -> str:
@@ -274,7 +257,8 @@ def shares(found: Mapping[str, float], numbers: Path) -> list[dict[str, Any]]:
     """The class shares as bars, in percent of the widest; beside them, where the directory `numbers` of the evaluation
     tells them, the shares among real images."""
     files = {name: numbers / f"class_share.{name.replace('/', '_')}.json" for name in found}
-    real = {name: take(Share, read_mapping(file), file).floor for name, file in files.items() if file.exists()}
+    real = {name: take(Share, read_json(file, AGAIN), str(file), AGAIN).floor for name, file in files.items()
+            if file.exists()}
     widest = max([*found.values(), *real.values(), 1e-9])
     return [{"name": name, "share": f"{share:.1%}", "width": round(100 * share / widest, 2),
              "real": f"{real[name]:.1%}" if name in real else None,
@@ -355,16 +339,16 @@ def encoded(picture: Image.Image, kind: str, **options: Any) -> bytes:
 def _parameters(description: Description, model: Path, path: Path) -> dict[str, Any]:
     """All that the run was asked for: what the model says, or else `path`, if that is not of another run."""
     if description.params is not None:
-        take(Parameters, description.params, f"{model / 'generator.json'}, params")
+        take(Parameters, description.params, f"{model / 'generator.json'}, params", AGAIN)
         return description.params
     own = {"networks": description.networks, "seed": description.seed}
     if not path.exists():
         return own
-    parameters = read_mapping(path, yaml.safe_load, COMPOSE)
+    parameters = read(path)
     if any(parameters.get(name) != value for name, value in own.items()):
         raise ConfigError(f"{path} does not describe this generator: its networks or its seed are others; give the "
                           "parameters of the run with --params")
-    take(Parameters, parameters, path, COMPOSE)
+    take(Parameters, parameters, str(path), COMPOSE)
     return parameters
 
 
@@ -404,10 +388,8 @@ def main() -> None:
     parser.add_argument("--params", type=Path, default=PARAMS)
     parser.add_argument("--out", type=Path, default=REPORT)
     arguments = parser.parse_args()
-    try:
+    with command("report"):
         out = report(arguments.model, arguments.evaluation, arguments.params, arguments.out)
-    except ConfigError as error:
-        raise SystemExit(f"report: {error}") from None
     print(f"→ {out}, {out.stat().st_size / 1e6:.1f} MB")
 
 

@@ -15,6 +15,7 @@ import pandas as pd
 from PIL import Image
 
 from pipelines import tracking
+from pipelines.command import command
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,10 +52,11 @@ def main() -> None:
     if arguments.out.suffix.lower() not in Image.registered_extensions():
         raise SystemExit(f"sample: --out {arguments.out}: the ending names no known kind of picture; write for example "
                          f"{arguments.out.with_suffix('.png')}")
-    try:
-        drawn = images(arguments.model, arguments.n, arguments.seed, arguments.truncation, arguments.label)
-    except (ValueError, OSError, mlflow.MlflowException) as error:
-        raise SystemExit(f"sample: {arguments.model}: {error}") from None
+    with command("sample", "nothing was written"):
+        try:
+            drawn = images(arguments.model, arguments.n, arguments.seed, arguments.truncation, arguments.label)
+        except (ValueError, mlflow.MlflowException) as error:
+            raise SystemExit(f"sample: {arguments.model}: {error}") from None
     from ganlib.sampling.pictures import grid
 
     arguments.out.parent.mkdir(parents=True, exist_ok=True)

@@ -38,10 +38,10 @@ from ray.tune import TuneError
 
 from ganlib.config import ConfigError, require
 from ganlib.datasets.table import read_manifest
+from ganlib.files import write_json
 from ganlib.metrics.monitor import Monitor
 from ganlib.metrics.protocol import require_enough
 from ganlib.sampling import generator as generators
-from ganlib.training.state import write_json
 from pipelines import prepare, project, sweep_pictures, tracking
 from pipelines.cluster import connected, require_room
 from pipelines.compose import composition, conf

@@ -26,7 +26,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
-from ganlib.training.state import write_json
+from ganlib.files import write_json
 from pipelines import project
 
 JOURNAL, STATE = "journal.jsonl", "mlflow.json"

@@ -27,6 +27,7 @@ from ganlib.training import state
 from pipelines import project, tracking
 from pipelines.bar import images_bar
 from pipelines.cluster import connected
+from pipelines.command import command
 from pipelines.params import Params, load, public
 from pipelines.prepare import TABLE
 from pipelines.revision import git_revision
@@ -37,9 +38,9 @@ ROOT = Path(__file__).resolve().parents[1]
 MODEL, RUNS = Path("model"), Path("runs")
 # What the weights depend on; dvc.yaml names the same as the stage's deps, and a test holds that.
 CODE = (
-    "ganlib/build.py", "ganlib/collectives.py", "ganlib/config.py", "ganlib/losses.py", "ganlib/penalties.py",
-    "ganlib/seeds.py", "ganlib/verdict.py", "ganlib/augmentations", "ganlib/objectives", "ganlib/networks",
-    "ganlib/layers", "ganlib/training",
+    "ganlib/build.py", "ganlib/collectives.py", "ganlib/config.py", "ganlib/files.py", "ganlib/losses.py",
+    "ganlib/penalties.py", "ganlib/seeds.py", "ganlib/verdict.py", "ganlib/augmentations", "ganlib/objectives",
+    "ganlib/networks", "ganlib/layers", "ganlib/training",
     "ganlib/datasets/table.py", "ganlib/datasets/order.py",
 )  # fmt: skip
 
@@ -197,13 +198,11 @@ def progress(directory: Path, images: int, storage: str | None) -> Iterator[None
 
 
 def main() -> None:
-    try:
+    with command("train", "the same command goes on from the last checkpoint"):
         project.enter()
         params = load()
         tracking.use(params.cluster.tracking_uri)
         export(train(params))
-    except ConfigError as error:
-        raise SystemExit(f"train: {error}") from None
 
 
 if __name__ == "__main__":

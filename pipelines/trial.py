@@ -24,7 +24,7 @@ from ray.tune.integration.ray_train import TuneReportCallback
 from ray.tune.search.repeater import TRIAL_INDEX
 
 from ganlib.config import ConfigError
-from ganlib.training.state import write_json
+from ganlib.files import write_json
 from pipelines import tracking
 from pipelines.params import Cluster, Params, Sweep, parse_params
 from pipelines.search_space import Space, Values

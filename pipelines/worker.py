@@ -18,6 +18,7 @@ from torch import nn
 
 from ganlib import seeds
 from ganlib.datasets.table import Table, choosing
+from ganlib.files import write_json, write_text
 from ganlib.metrics.features import extractor
 from ganlib.metrics.monitor import Monitor
 from ganlib.objectives.base import Networks
@@ -25,7 +26,6 @@ from ganlib.sampling import generator as generators
 from ganlib.sampling.pictures import grid
 from ganlib.training.guard import NonFiniteLoss
 from ganlib.training.loop import Saved, train
-from ganlib.training.state import write_json, write_text
 from pipelines.params import RUN, Params, parse_params, public
 from pipelines.storage import Mirror
 from pipelines.tracking import Tracker

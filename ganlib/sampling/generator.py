@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ganlib import build, seeds
+from ganlib import build, files, seeds
 from ganlib.config import ConfigError
 
 Description = dict[str, Any]
@@ -21,11 +21,9 @@ GOLDEN = (math.sqrt(5) - 1) / 2  # whose multiples, modulo 1, fill [0, 1) evenly
 def save(directory: Path, generator: nn.Module, description: Description) -> None:
     """`description` must hold `networks` (the section of the configuration), `shape` (C, H, W), `classes` (names),
     `label_counts` (training images of each) and `seed`; whatever else it holds is kept."""
-    directory.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.contiguous() for name, tensor in generator.state_dict().items()}
-    _replace(directory / "generator.safetensors", lambda path: save_file(weights, path))
-    text = json.dumps(description, indent=2, sort_keys=True) + "\n"
-    _replace(directory / "generator.json", lambda path: path.write_text(text))
+    files.replace(directory / "generator.safetensors", lambda path: save_file(weights, path))
+    files.write_json(directory / "generator.json", description)
 
 
 def load(directory: Path) -> tuple[nn.Module, Description]:
@@ -126,9 +124,3 @@ def to_uint8(images: Tensor) -> Tensor:
 def to_pixels(images: Tensor) -> Tensor:
     """[−1, 1] → float 0…255."""
     return images.float().add(1).mul(127.5)
-
-
-def _replace(path: Path, write: Any) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    write(temporary)
-    temporary.replace(path)

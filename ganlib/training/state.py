@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from ganlib.files import write_json
+
 State = dict[str, Any]
 
 
@@ -75,19 +77,6 @@ def images_seen(path: Path) -> int:
 def found(directory: Path) -> list[Path]:
     """The checkpoints in a directory, oldest first."""
     return sorted(path for path in directory.glob("images-*.pt") if path.with_suffix(".json").exists())
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Whole or not at all."""
-    write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Whole or not at all; makes the directory that it lies in."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text)
-    temporary.replace(path)
 
 
 def _about(path: Path) -> dict[str, Any]:

@@ -1,0 +1,54 @@
+"""Small files, which are written whole or not at all, and read with care: people edit them, disks fill up, and machines
+lose their power."""
+
+import errno
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ganlib.config import ConfigError
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def replace(path: Path, write: Callable[[Path], Any]) -> None:
+    """Have `write` make a file under a temporary name; flush it to the disk, and rename it to `path`. Whatever happens
+    meanwhile, at `path` lies the old file or the new one. Makes the directory that it lies in."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Whole or not at all."""
+    replace(path, lambda temporary: temporary.write_text(text, "utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Whole or not at all."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
+
+
+def read_json(path: Path, remedy: str) -> dict[str, Any]:
+    """The mapping that a JSON file holds. ConfigError, which ends with the `remedy`, if there is none: no file, one
+    that cannot be read, or one that holds something else."""
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: not found; {remedy}") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); {remedy}") from None
+    except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
+        raise ConfigError(f"{path}: not JSON ({str(error)[:200]}); {remedy}") from None
+    if not isinstance(value, dict):
+        raise ConfigError(f"{path}: a mapping is needed, got {str(value)[:60]!r}; {remedy}")
+    return value
