@@ -1,5 +1,6 @@
 """Name → component: the name of a component is the name of its file in a room (a sub-package of ganlib)."""
 
+import dataclasses
 import importlib
 import pkgutil
 from types import ModuleType
@@ -37,6 +38,11 @@ def component(room: str, section: dict[str, Any]) -> tuple[ModuleType, Any]:
     found = module(room, section["name"])
     options = {key: value for key, value in section.items() if key != "name"}
     return found, parse(found.Config, options, _section(room))
+
+
+def spelled_out(room: str, section: dict[str, Any]) -> dict[str, Any]:
+    """The section with all options that it leaves at their defaults."""
+    return {"name": section["name"], **dataclasses.asdict(component(room, section)[1])}
 
 
 def networks(section: dict[str, Any], shape: tuple[int, int, int], classes: int, seed: int) -> dict[str, nn.Module]:

@@ -61,6 +61,14 @@ def take(cls: type[T], values: Mapping[str, Any], where: str, remedy: str) -> T:
         raise ConfigError(f"{where}: {error}; {remedy}") from None
 
 
+def differences(ours: Any, theirs: Any, us: str, them: str, where: str = "") -> list[str]:
+    """Where two nested mappings differ, a line for each dotted path: "seed is 0 in <us> and 5 in <them>"."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        return [line for key in ours | theirs
+                for line in differences(ours.get(key), theirs.get(key), us, them, _path(where, key))]
+    return [] if ours == theirs else [f"{where} is {ours!r} in {us} and {theirs!r} in {them}"]
+
+
 def _path(where: str, key: Any) -> str:
     return f"{where}.{key}" if where else str(key)
 

@@ -19,7 +19,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ganlib.config import ConfigError
+from ganlib.config import ConfigError, differences
 from ganlib.files import write_text
 from pipelines import project
 from pipelines.command import command
@@ -56,17 +56,10 @@ def check(path: Path = PARAMS) -> None:
     parse_params(raw)
     if (choices := raw.get("composed")) is None:
         return  # composed by `dvc exp run` at the moment it ran
-    if differing := _differences(raw, composition(choices)):
+    if differing := differences(raw, composition(choices), str(path), "conf/"):
         command = shlex.join(["python", "-m", "pipelines.compose", *choices])
         raise ConfigError(f"{path} is not what conf/ composes to: {'; '.join(differing)}. To take over conf/: "
                           f"{command} (your own values go behind it, as in training.images=2e6)")
-
-
-def _differences(ours: Any, theirs: Any, where: str = "") -> list[str]:
-    if isinstance(ours, dict) and isinstance(theirs, dict):
-        return [difference for key in ours | theirs
-                for difference in _differences(ours.get(key), theirs.get(key), f"{where}.{key}".lstrip("."))]
-    return [] if ours == theirs else [f"{where} is {ours!r}, conf/ says {theirs!r}"]
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ from ganlib.metrics.monitor import Monitor
 from ganlib.objectives.base import Networks
 from ganlib.sampling import generator as generators
 from ganlib.sampling.pictures import grid
-from ganlib.training.guard import NonFiniteLoss
+from ganlib.training.guard import NotFinite
 from ganlib.training.loop import Saved, train
 from pipelines.params import RUN, Params, parse_params, public
 from pipelines.storage import Mirror
@@ -137,7 +137,7 @@ def _run(job: dict[str, Any], directory: Path, push: Callable[[], None], rank: i
 
     try:
         generator = train(params.run, table, directory / "checkpoints", log, snapshot, device, saved)
-    except (NonFiniteLoss, Collapsed) as error:
+    except (NotFinite, Collapsed) as error:
         # Alike on every worker, and again after every restart: nothing that Ray should retry.
         release()
         if recorder:

@@ -10,6 +10,7 @@ from. An Arrow file holds one record batch, so that a split is one contiguous ar
 """
 
 import errno
+import functools
 import hashlib
 import json
 import os
@@ -91,6 +92,16 @@ class Table:
         if self.labels is None:
             return ()
         return tuple(np.bincount(self.labels, minlength=len(self.classes)).tolist())
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """Of pixels and labels: the data hash of the table that they were read from, or, in memory, of the arrays."""
+        if known := self.manifest.get("sha256"):
+            return known
+        digest = hashlib.sha256(np.ascontiguousarray(self.images).data)
+        if self.labels is not None:
+            digest.update(np.ascontiguousarray(self.labels).data)
+        return digest.hexdigest()
 
     def __len__(self) -> int:
         return len(self.images)

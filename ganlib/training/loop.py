@@ -1,5 +1,6 @@
 """The training loop: the only one."""
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, cast
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ganlib import seeds
+from ganlib.config import require
 from ganlib.objectives.base import Batch, Networks, Noise, Stats
 from ganlib.training import optimizers, precision
 from ganlib.training import state as checkpoints
@@ -35,6 +37,10 @@ class Images(Protocol):
     def label_counts(self) -> tuple[int, ...]:
         """How many images there are of each class; () without labels."""
 
+    @property
+    def sha256(self) -> str:
+        """Of pixels and labels: a run is not gone on with on other images."""
+
     def __len__(self) -> int: ...
 
     def draw(self, seed: int, start: int, count: int, device: torch.device) -> tuple[Tensor, Tensor | None]:
@@ -52,14 +58,18 @@ def train(
     snapshot: Snapshot = lambda images_seen, generator, networks: None,
     device: torch.device | str = "cpu",
     saved: Saved = lambda images_seen, distance: None,
+    tick: Callable[[int], None] = lambda images_seen: None,
 ) -> nn.Module:
     """Train until `run.training.images` real images are seen, and return the averaged generator.
 
     With a `directory`, checkpoints are kept there. To resume, call again with the same arguments: on a CPU the result
-    is, bit for bit, that of a run that was not interrupted. Every worker of torch's default process group makes this
-    call. `log` (every `log_every` images) is called on rank 0 alone, `snapshot` (every `checkpoint_every`) on every
-    worker, so that they may share its work; what it gives on rank 0 counts. `saved` is called after the checkpoint.
-    Raises ConfigError for what cannot be run, and NonFiniteLoss before any parameter moves on such a loss.
+    is, bit for bit, that of a run that was not interrupted. So it is with more `training.images`, where no learning
+    rate decays over them. Every worker of torch's default process group makes this call. `log` (every `log_every`
+    images) is called on rank 0 alone, `snapshot` (every `checkpoint_every`) on every worker, so that they may share its
+    work; what it gives on rank 0 counts. `saved` is called after the checkpoint, `tick` after each batch.
+
+    Raises ConfigError for what cannot be run, and for a directory that holds another run, naming what differs;
+    NotFinite before any parameter moves on a loss or a gradient that is not.
     """
     workers, device, settings = Workers.current(), torch.device(device), run.training
     run.check(images.shape, len(images.classes), workers.count, len(images))
@@ -84,8 +94,16 @@ def train(
         "objective": objective, "average": average.module, **networks,
         **{f"{role}_optimizer": mover for role, mover in movers.items()},
     })
-    stored = checkpoints.load(directory) if directory else None
+    identity = stored = None
+    if directory:
+        identity = run.identity(images.shape, len(images.classes), workers.count) | {"data": images.sha256}
+        stored = checkpoints.load(directory, identity)
     images_seen = state.restore(stored) if stored else 0
+    if images_seen >= settings.images:
+        require(images_seen < settings.images + batch_size, f"training.images: {directory} holds a run that has seen "
+                f"{images_seen:,} images, more than {settings.images:,}; ask for more, or name another directory")
+        warnings.warn(f"{directory} holds this run to its end ({images_seen:,} images); nothing is trained",
+                      stacklevel=2)
     workers.broadcast([objective, average.module, *networks.values()])
     guard, means, phases = Guard(device, directory), _Means(), objective.phases()
 
@@ -124,7 +142,7 @@ def train(
             loss, *values = workers.average_gradients(trained, [loss.detach(), *stats.values()])
             stats = dict(zip(stats, values, strict=True))
             moving = [movers[role] for role in phase.trains]
-            guard.watch(phase.name, loss, moving, images_seen)
+            guard.watch(phase.name, loss, [p.grad for p in trained if p.grad is not None], moving, images_seen)
             for role in phase.trains:
                 optimizers.set_learning_rate(movers[role], objective.optimizers[role], images_seen / settings.images)
                 movers[role].step()
@@ -135,6 +153,7 @@ def train(
             means.add(stats)
 
         before, images_seen = images_seen, images_seen + batch_size
+        tick(images_seen)
         finished = images_seen >= settings.images
         if finished or _passed(before, images_seen, settings.log_every):
             guard.check(images_seen)
@@ -144,9 +163,11 @@ def train(
         if finished or _passed(before, images_seen, settings.checkpoint_every):
             guard.check(images_seen)
             workers.average_buffers([average.module, *networks.values()])
+            captured = state.capture(images_seen)
+            guard.check_state(captured, images_seen)
             distance = snapshot(images_seen, average.module, networks)
             if workers.rank == 0 and directory:
-                checkpoints.save(directory, state.capture(images_seen), distance, settings.keep)
+                checkpoints.save(directory, captured, distance, settings.keep, identity)
             saved(images_seen, distance)
     return average.module
 

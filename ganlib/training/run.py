@@ -1,6 +1,7 @@
 """What is trained, and for how long: the parsed configuration of one run."""
 
 import dataclasses
+import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -11,6 +12,8 @@ from ganlib import build
 from ganlib.config import ConfigError, parse, require
 from ganlib.objectives.augmented import Augmented
 from ganlib.objectives.base import Objective
+
+RECORDS = ("log_every", "checkpoint_every", "keep", "monitor_images")  # of Training: what is noted, not what is learned
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,19 @@ class Run:
                 raise ConfigError(f"networks.name: {self.networks['name']} builds {', '.join(networks)}, but "
                                   f"objective {self.objective['name']} needs a {role}")
         objective.check(networks)
+
+    def identity(self, shape: tuple[int, int, int], classes: int, workers: int) -> dict[str, Any]:
+        """All that the weights after so many images depend on, besides the images: plain mappings, as they come out of
+        a file. The length of the run is among it where learning rates decay over it."""
+        training = dataclasses.asdict(self.training)
+        decaying = any(optimizer.decay != "constant" for optimizer in self.build_objective().optimizers.values())
+        for name in (*RECORDS, *([] if decaying else ["images"])):
+            del training[name]
+        rooms = {"networks": self.networks, "objectives": self.objective, "augmentations": self.augmentation}
+        sections = {build.SECTIONS.get(room, room): section and build.spelled_out(room, section)
+                    for room, section in rooms.items()}
+        return json.loads(json.dumps({**sections, "training": training, "seed": self.seed, "shape": shape,
+                                      "classes": classes, "share of a worker": self.share(shape, classes, workers)}))
 
     def asdict(self) -> dict[str, Any]:
         """Plain mappings, for files."""

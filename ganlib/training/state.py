@@ -1,20 +1,22 @@
-"""Checkpoints: whole or absent. Each is one file `images-<n>.pt` beside its `images-<n>.json` with hash and distance.
+"""Checkpoints: whole or absent. Each is one file `images-<n>.pt` beside its `images-<n>.json` with hash, distance and
+the run that it is of.
 
 Randomness and data order are pure functions of (seed, images seen), so the clock is all that they need.
 """
 
 import hashlib
-import json
-import os
+import pickle
 import warnings
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from ganlib.files import write_json
+from ganlib.config import ConfigError, differences, require, take
+from ganlib.files import read_json, replace, write_json
 
 State = dict[str, Any]
 
@@ -35,59 +37,105 @@ class RunState:
         return state["images_seen"]
 
 
-def save(directory: Path, state: State, distance: float | None, keep: int) -> Path:
-    """Write a state under its `images_seen`; then drop all but the last `keep` and the one of smallest distance.
+@dataclass(frozen=True)
+class About:
+    """The json beside a checkpoint."""
 
-    The file is written under a temporary name, flushed to disk and renamed; its json, renamed last, makes it count.
-    """
-    directory.mkdir(parents=True, exist_ok=True)
+    images_seen: int
+    sha256: str  # of the file
+    distance: float | None = None  # of the averaged generator, where it was measured
+    run: dict[str, Any] | None = None  # what the run's result depends on; None: any run may go on from it
+
+
+def save(directory: Path, state: State, distance: float | None, keep: int, run: dict[str, Any] | None = None) -> Path:
+    """Write a state under its `images_seen`; then drop all but the last `keep` and the one of smallest distance. Its
+    json, renamed last, makes it count."""
     path = directory / f"images-{state['images_seen']:012d}.pt"
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    about = {"images_seen": state["images_seen"], "distance": distance, "sha256": _sha256(temporary)}
-    temporary.replace(path)
-    write_json(path.with_suffix(".json"), about)
+    for left in directory.glob(".*.tmp"):  # by a process that was killed while it wrote
+        left.unlink()
+    if path.is_dir():  # whatever it is, it is no checkpoint
+        path.rename(path.with_suffix(".damaged"))
+    replace(path, lambda temporary: torch.save(state, temporary))
+    write_json(path.with_suffix(".json"), asdict(About(state["images_seen"], _sha256(path), distance, run)))
     _prune(directory, keep)
     return path
 
 
-def load(directory: Path) -> State | None:
-    """The newest whole state, on the CPU; None if there is none."""
+def load(directory: Path, run: dict[str, Any] | None = None) -> State | None:
+    """The newest whole state, on the CPU; None if there is none. ConfigError that names what differs, if it is that of
+    another `run`."""
     path = newest(directory)
-    return torch.load(path, map_location="cpu", weights_only=True) if path else None
+    if path is None:
+        return None
+    require_same(path, run)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError) as error:  # its hash is right: it was written so
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"checkpoint {path} holds no state of a run ({reason}); remove it") from None
+
+
+def require_same(path: Path, run: dict[str, Any] | None) -> None:
+    """ConfigError that names what differs, if a checkpoint is that of another run."""
+    theirs = _about(path).run
+    if run is None or theirs is None:
+        return
+    if differing := differences(theirs, run, "its run", "this one"):
+        raise ConfigError(f"{path.parent} holds checkpoints of another run: {'; '.join(differing)}. Name another "
+                          "directory, or remove that one to begin anew in it")
 
 
 def newest(directory: Path) -> Path | None:
     """The newest whole checkpoint. A damaged one is skipped, and said."""
-    for path in reversed(found(directory)):
-        if _sha256(path) == _about(path)["sha256"]:
+    for path in sorted(directory.glob("images-*.pt"), reverse=True):
+        if not path.with_suffix(".json").exists():
+            continue  # cut off before it counted
+        try:
+            require(_sha256(path) == _about(path).sha256, "its hash differs")
+        except (ConfigError, OSError) as error:
+            warnings.warn(f"checkpoint {path} is damaged ({error}); going back to the one before it", stacklevel=2)
+        else:
             return path
-        warnings.warn(f"checkpoint {path} is damaged (its hash differs); going back to the one before it", stacklevel=2)
     return None
+
+
+def best(directory: Path) -> Path | None:
+    """The checkpoint of smallest distance; None where none was measured."""
+    measured = {path: distance for path in found(directory) if (distance := _about(path).distance) is not None}
+    return min(measured, key=lambda path: measured[path]) if measured else None
 
 
 def images_seen(path: Path) -> int:
     """When a checkpoint was made."""
-    return _about(path)["images_seen"]
+    return _about(path).images_seen
+
+
+def release(directory: Path) -> None:
+    """Let any run go on from the checkpoints in a directory."""
+    for path in found(directory):
+        write_json(path.with_suffix(".json"), asdict(_about(path)) | {"run": None})
 
 
 def found(directory: Path) -> list[Path]:
-    """The checkpoints in a directory, oldest first."""
-    return sorted(path for path in directory.glob("images-*.pt") if path.with_suffix(".json").exists())
+    """The checkpoints in a directory, oldest first; without those of which nothing can be told."""
+    return [path for path in sorted(directory.glob("images-*.pt")) if _readable(path)]
 
 
-def _about(path: Path) -> dict[str, Any]:
-    return json.loads(path.with_suffix(".json").read_text())
+def _readable(path: Path) -> bool:
+    try:
+        return _about(path) is not None
+    except ConfigError:
+        return False
+
+
+def _about(path: Path) -> About:
+    file, remedy = path.with_suffix(".json"), "remove it and its checkpoint"
+    return take(About, read_json(file, remedy), str(file), remedy)
 
 
 def _prune(directory: Path, keep: int) -> None:
     paths = found(directory)
-    measured = {path: distance for path in paths if (distance := _about(path)["distance"]) is not None}
-    kept = set(paths[-keep:]) | ({min(measured, key=lambda path: measured[path])} if measured else set())
-    for path in set(paths) - kept:
+    for path in set(paths) - {*paths[-keep:], best(directory)}:
         path.with_suffix(".json").unlink()
         path.unlink()
 

@@ -14,7 +14,7 @@ from ganlib.datasets.table import Table
 from ganlib.objectives.base import Batch, Noise
 from ganlib.objectives.two_player import wgan_warm_up
 from ganlib.training.distributed import Workers
-from ganlib.training.guard import NonFiniteLoss
+from ganlib.training.guard import NotFinite
 from ganlib.training.loop import train
 from ganlib.training.run import Run, Training
 from ganlib.verdict import Verdict
@@ -253,7 +253,7 @@ def test_nan_stops_it_before_anything_moves(game, tmp_path: Path):
             return (images * float("nan") if start >= 8 else images), labels
 
     run = settings(game, images=16, batch_size=8, checkpoint_every=8)
-    with pytest.raises(NonFiniteLoss, match=r"the loss of D is not finite between 8 and .*images-0+8\.pt"):
+    with pytest.raises(NotFinite, match=r"the loss of D is not finite between 8 and .*images-0+8\.pt"):
         train(run, Poisoned(TABLE.images, TABLE.labels, CLASSES, {}), tmp_path)
     assert [path.stem for path in tmp_path.glob("*.pt")] == ["images-000000000008"]
 

@@ -1,8 +1,12 @@
 """The loop: resuming, workers, and what stops it."""
 
 import dataclasses
+import hashlib
+import json
 import math
 import os
+import pickle
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -12,7 +16,7 @@ import torch
 
 from ganlib.config import ConfigError
 from ganlib.datasets.table import Table
-from ganlib.training.guard import Guard, NonFiniteLoss
+from ganlib.training.guard import Guard, NotFinite
 from ganlib.training.loop import train
 from ganlib.training.run import Run, Training
 
@@ -146,6 +150,73 @@ def test_a_checkpoint_cut_in_half_is_passed_over(tmp_path: Path):
     assert torch.equal(result, expected)
 
 
+@pytest.mark.parametrize("damage", ["{", "", "[]", "{}", '{"images_seen": "many", "sha256": "0"}', b"\xff\xfe"])
+def test_a_checkpoint_whose_json_tells_nothing_is_passed_over(damage, tmp_path: Path):
+    expected = flat(train(run(), TABLE, tmp_path / "a"))
+    train(run(images=80), TABLE, tmp_path / "b")
+    newest = sorted((tmp_path / "b").glob("*.json"))[-1]
+    newest.write_bytes(damage if isinstance(damage, bytes) else damage.encode())
+    with pytest.warns(UserWarning, match=f"{newest.stem}.pt is damaged"):
+        assert torch.equal(flat(train(run(), TABLE, tmp_path / "b")), expected)
+
+
+def test_a_directory_in_a_checkpoints_place_is_passed_over(tmp_path: Path):
+    expected = flat(train(run(), TABLE, tmp_path / "a"))
+    train(run(images=80), TABLE, tmp_path / "b")
+    newest = sorted((tmp_path / "b").glob("*.pt"))[-1]
+    newest.unlink()
+    newest.mkdir()
+    with pytest.warns(UserWarning, match=f"{newest.name} is damaged"):
+        assert torch.equal(flat(train(run(), TABLE, tmp_path / "b")), expected)
+
+
+def test_a_state_that_would_run_code_is_not_read(tmp_path: Path):
+    """Though its hash is right."""
+    class Hostile:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "run",))
+
+    train(run(images=40), TABLE, tmp_path / "a")
+    (path,) = (tmp_path / "a").glob("*.pt")
+    path.write_bytes(pickle.dumps(Hostile()))
+    about = path.with_suffix(".json")
+    told = json.loads(about.read_text()) | {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    about.write_text(json.dumps(told))
+    with pytest.raises(ConfigError, match=r"images-0+40\.pt holds no state of a run .*; remove it"):
+        train(run(), TABLE, tmp_path / "a")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("other", "images", "message"), [
+    (dataclasses.replace(run(images=80), seed=5), TABLE, "seed is 0 in its run and 5 in this one"),
+    (run("mlp", {"loss": "hinge"}, images=80), TABLE, "objective.loss is 'non_saturating' in its run and 'hinge'"),
+    (run(images=80, batch_size=16), TABLE, "training.batch_size is 8 in its run and 16 in this one"),
+    (run(images=80), Table.from_arrays(PIXELS.flip(0)), "data is '"),
+    (run(images=40), TABLE, "holds a run that has seen 80 images, more than 40; ask for more"),
+])
+def test_checkpoints_of_another_run_are_refused_by_name(other, images, message, tmp_path: Path):
+    train(run(images=80), TABLE, tmp_path)
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        train(other, images, tmp_path)
+
+
+def test_a_run_that_is_at_its_end_says_so(tmp_path: Path):
+    first = flat(train(run(images=80), TABLE, tmp_path))
+    with pytest.warns(UserWarning, match=r"holds this run to its end \(80 images\); nothing is trained"):
+        assert torch.equal(flat(train(run(images=80), TABLE, tmp_path)), first)
+
+
+def test_more_images_after_the_end_are_one_longer_run(tmp_path: Path):
+    """Also with another interval of records; but not where the learning rate decays over the run."""
+    train(run(images=80), TABLE, tmp_path / "constant")
+    longer = flat(train(run(images=160, log_every=40), TABLE, tmp_path / "constant"))
+    assert torch.equal(longer, flat(train(run(images=160), TABLE)))
+    rates = {name: {"decay": "linear"} for name in ("generator", "discriminator")}
+    train(run("mlp", {"optimizers": rates}, images=80), TABLE, tmp_path / "decaying")
+    with pytest.raises(ConfigError, match=r"training\.images is 80 in its run and 160 in this one"):
+        train(run("mlp", {"optimizers": rates}, images=160), TABLE, tmp_path / "decaying")
+
+
 def test_the_last_k_and_the_best_are_kept(tmp_path: Path):
     distances = {40: 5.0, 80: 1.0, 120: 4.0, 160: 3.0}
     train(run(keep=1), TABLE, tmp_path, snapshot=lambda seen, generator, networks: distances[seen])
@@ -156,11 +227,40 @@ def test_nan_stops_before_anything_moves(tmp_path: Path):
     """A critic without bounds and an absurd learning rate overflow; the checkpoint before it is named and whole."""
     optimizer = {"name": "sgd", "lr": 1e4}
     wild = {"loss": "least_squares", "optimizers": {"generator": optimizer, "discriminator": optimizer}}
-    with pytest.raises(NonFiniteLoss, match=r"the loss of [DG] is not finite between .* Last checkpoint: .*images-"):
+    with pytest.raises(NotFinite, match=r"the loss of [DG] is not finite between .* Last checkpoint: .*images-"):
         train(run("mlp", wild, checkpoint_every=8), TABLE, tmp_path)
     for path in tmp_path.glob("*.pt"):
         state = torch.load(path, weights_only=True)
         assert all(v.isfinite().all() for v in state["discriminator"].values())
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_a_gradient_that_is_not_finite_under_a_finite_loss_moves_nothing(device: str):
+    """The derivative of a norm at zero, for instance. On any device that is not a CPU it is skipped there."""
+    parameter = torch.nn.Parameter(torch.ones(3))
+    optimizer = torch.optim.Adam([parameter], fused=True)
+    guard = Guard(torch.device(device), None)
+    parameter.grad = torch.tensor([1.0, math.nan, 1.0])
+    with pytest.raises(NotFinite, match="the gradient of G is not finite between 0 and 8 images seen"):
+        guard.watch("G", torch.tensor(1.0), [parameter.grad], [optimizer], 8)
+        optimizer.step()
+        guard.check(8)
+    assert torch.equal(parameter.detach(), torch.ones(3))
+
+
+def test_a_large_gradient_is_a_finite_one():
+    """Whose sum of squares overflows."""
+    guard = Guard(torch.device("cpu"), None)
+    guard.watch("D", torch.tensor(1.0), [torch.full((9,), 1e30)], [], 8)
+    guard.check(8)
+
+
+def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path):
+    """An infinite step on a finite gradient."""
+    wild = {"optimizers": {"generator": {"name": "sgd", "lr": 1e39}}}
+    with pytest.raises(NotFinite, match=r"the state of \w+ is not finite after 8 images.* checkpoint: none"):
+        train(run("mlp", wild, images=8, checkpoint_every=8), TABLE, tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_bad_loss_on_an_accelerator_is_skipped_on_the_device_and_raised_at_the_next_check():
@@ -169,10 +269,10 @@ def test_bad_loss_on_an_accelerator_is_skipped_on_the_device_and_raised_at_the_n
     guard = Guard(torch.device("meta"), None)  # any device that is not a CPU
     for loss in (math.nan, 1.0):
         parameter.grad = torch.full((3,), loss)
-        guard.watch("D", torch.tensor(loss), [optimizer], 8)
+        guard.watch("D", torch.tensor(loss), [parameter.grad], [optimizer], 8)
         optimizer.step()
     assert torch.equal(parameter.detach(), torch.ones(3))
-    with pytest.raises(NonFiniteLoss, match="the loss of D is not finite between 0 and 16 images seen"):
+    with pytest.raises(NotFinite, match="the loss of D is not finite between 0 and 16 images seen"):
         guard.check(16)
 
 
@@ -184,7 +284,7 @@ def test_one_bad_worker_stops_all(on_workers):
                 images, labels = super().draw(*arguments)
                 return (images * math.nan if rank == 1 else images), labels
 
-        with pytest.raises(NonFiniteLoss):
+        with pytest.raises(NotFinite):
             train(run(), Half(TABLE.images, None, (), {}))
         return True
 
