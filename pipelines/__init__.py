@@ -1,6 +1,9 @@
 """The workflow around ganlib: one verb a file. The only code that knows Ray, MLflow, DVC and Hydra."""
 
 import os
+import signal
+import sys
+from types import FrameType
 
 # Before Ray and MLflow are imported, which read these then. What the user has set wins.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -9,3 +12,13 @@ os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
 # A store that does not answer may hold up training for seconds, not for MLflow's 120 s times 8 tries.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    os.write(2, f"{' '.join(sys.orig_argv[1:3])}: stopped by {signal.Signals(number).name} before it began\n".encode())
+    os._exit(128 + number)
+
+
+# A command's imports take seconds; until it begins (`pipelines.command`), Ctrl-C ends it without a page of traceback.
+if sys.argv[0] == "-m" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, _end)

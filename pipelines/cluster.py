@@ -3,14 +3,20 @@
 import logging
 import os
 import re
+import shutil
+import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import ray
 
 from ganlib.config import ConfigError
+from pipelines.command import first_line, shortage
 from pipelines.params import Cluster
 
 
@@ -20,26 +26,36 @@ def connected(cluster: Cluster) -> Iterator[None]:
     small and does not grow within `cluster.patience` seconds."""
     inner = ray.is_initialized()
     try:
-        if not inner:
-            _connect()
+        session = None if inner else _connect()
         require_room(cluster)
         yield
     finally:
         if not inner:
             ray.shutdown()
+    if session is not None:
+        shutil.rmtree(session, ignore_errors=True)
 
 
-def _connect() -> None:
+def _connect() -> Path | None:
+    """Gives the directory of the logs, where the cluster is one for this program alone: of no use once that has ended
+    well."""
+    before = signal.getsignal(signal.SIGTERM)
     own = "RAY_ADDRESS" not in os.environ
     try:
         if match := re.fullmatch(r"(?:ray://)?([^/]+):(\d+)", os.environ.get("RAY_ADDRESS", "")):
             socket.create_connection((match[1], int(match[2])), timeout=10).close()  # Ray itself waits for minutes
         # With a dashboard Ray Train starts its workers seconds sooner; it stays on loopback.
-        ray.init(include_dashboard=own or None, logging_level=logging.ERROR, log_to_driver=False,
-                 runtime_env=None if own else {"worker_process_setup_hook": "pipelines.network.use_interface"})
+        hook = None if own else {"worker_process_setup_hook": "pipelines.network.use_interface"}
+        context = ray.init(include_dashboard=own or None, logging_level=logging.ERROR, log_to_driver=False,
+                           runtime_env=hook)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)  # Ray has taken it, to end without a word
+        about: Any = context
+        return Path(about.address_info["session_dir"]) if own else None
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         if own:
-            raise
+            raise ConfigError(f"cluster: Ray did not start on this machine ({shortage(error) or first_line(error)}); "
+                              "it needs some memory, and some space in the temporary directory") from None
         if "InvalidAuthToken" in f"{error} {error.__cause__}":
             raise ConfigError(f"cluster: RAY_ADDRESS={os.environ['RAY_ADDRESS']} asks for its token; set "
                               "RAY_AUTH_MODE=token, and have the token of its head in ~/.ray/auth_token") from None

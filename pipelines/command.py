@@ -1,7 +1,6 @@
 """However a command ends, it says so in one line on stderr, and by the exit status that shells know."""
 
 import errno
-import os
 import re
 import shutil
 import signal
@@ -15,7 +14,8 @@ from typing import Any
 from ganlib.config import ConfigError
 from ganlib.files import NO_SPACE
 
-AGAIN = "what was there before is untouched, and the same command goes on or begins again"
+AGAIN = "what was there before is untouched, and the same command begins again"
+FULL = re.compile(r"no space left on device|disk is full|disk quota exceeded", re.IGNORECASE)  # errors without errno
 NO_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory|cannot allocate memory", re.IGNORECASE)
 
 
@@ -29,6 +29,8 @@ def command(name: str, hint: str = AGAIN) -> Iterator[None]:
     an interruption become one line and exit 1, 130 (Ctrl-C) or 143 (SIGTERM); other errors are faults of the code, and
     keep their traceback. `hint`: what to do after an interruption."""
     before = signal.signal(signal.SIGTERM, _stop)
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:  # as it is in the background of a shell
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     except ConfigError as error:
@@ -36,12 +38,12 @@ def command(name: str, hint: str = AGAIN) -> Iterator[None]:
     except KeyboardInterrupt as error:
         number = signal.SIGTERM if isinstance(error, Stopped) else signal.SIGINT
         _end(f"{name}: stopped by {number.name}; {hint}", 128 + number)
-    except (OSError, MemoryError, RuntimeError) as error:
+    except Exception as error:
         if (reason := shortage(error)) is None:
             if not isinstance(error, OSError) or error.filename is None:
                 raise
             reason = f"{error.filename}: {error.strerror}"
-        raise SystemExit(f"{name}: {reason}; {AGAIN}") from None
+        raise SystemExit(f"{name}: {reason}; what was there before is untouched") from None
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -49,15 +51,16 @@ def command(name: str, hint: str = AGAIN) -> Iterator[None]:
 def shortage(error: BaseException) -> str | None:
     """What a machine ran out of, where that is what an error tells of: space on a disk, or memory."""
     number = getattr(error, "errno", None)
-    if number in NO_SPACE:
+    if number in NO_SPACE or FULL.search(str(error)):
         place = Path(getattr(error, "filename", None) or ".")
         while not place.exists():
             place = place.parent
         free = shutil.disk_usage(place).free / 1e6
-        return f"no space is left at {place.resolve()} ({os.strerror(number)}; {free:.1f} MB are free there); free some"
+        return (f"no space is left at {place.resolve()} ({first_line(error)}; {free:.1f} MB are free there); free "
+                "some, and give the same command again")
     if isinstance(error, MemoryError) or number == errno.ENOMEM or NO_MEMORY.search(str(error)):
-        return (f"this machine, or what is allowed of it, has not the memory that is needed ({first_line(error)}); ask "
-                "for less (training.batch_size, networks.width, evaluation.images), or give it more")
+        return (f"there is not the memory that is needed ({first_line(error)}); ask for less (training.batch_size, "
+                "networks.width, evaluation.images) or give more, and then the same command again")
     return None
 
 

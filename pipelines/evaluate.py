@@ -37,7 +37,6 @@ import torch
 from safetensors.torch import load_file
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from ganlib import seeds
 from ganlib.config import ConfigError, parse, require
@@ -58,6 +57,7 @@ from ganlib.metrics.features import Extractor
 from ganlib.metrics.protocol import Evaluation, ProtocolMismatch, require_equal
 from ganlib.sampling import generator as generators
 from pipelines import illustrations
+from pipelines.bar import images_bar
 from pipelines.command import command
 from pipelines.evaluate_folders import evaluate_folders
 from pipelines.measure import (
@@ -217,7 +217,7 @@ def _told(generator: Any, evaluation: Evaluation, distance: str, images: Tensor,
                                 evaluation.truncation)
     taught = generators.labels_of(generator, len(lesson))
     assert taught is not None
-    with tqdm(total=shown, desc="classifier of generated images", unit=" images", disable=None) as bar:
+    with images_bar(shown, "classifier of generated images", stays=False) as bar:
         score = classification_accuracy_score(test.images, test.labels, lesson, taught, test.classes, shown,
                                               evaluation.seed, bar.update)
     return {**found, "classification_accuracy_score": {"value": score}}

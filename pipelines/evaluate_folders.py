@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from ganlib.config import require
 from ganlib.datasets import folder
 from ganlib.metrics.features import Extractor, extract
 from ganlib.metrics.protocol import Evaluation, Protocol
+from pipelines.bar import images_bar
 from pipelines.measure import groups_of, make_extractor, numbers, splits_of
 
 
@@ -59,7 +59,7 @@ def _features(network: Extractor, files: list[Path], batch_size: int, what: str)
     digest = hashlib.sha256()
     features: list[Tensor] = []
     logits: list[Tensor] = []
-    with ThreadPoolExecutor() as pool, tqdm(total=len(files), desc=what, unit=" images", disable=None) as bar:
+    with ThreadPoolExecutor() as pool, images_bar(len(files), what, stays=False) as bar:
         for start in range(0, len(files), batch_size):  # few, for they may be large
             images = list(pool.map(folder.read, files[start:start + batch_size]))
             for image in images:

@@ -31,6 +31,7 @@ from ganlib.metrics import (
 from ganlib.metrics.features import Extractor, extract, extractor
 from ganlib.metrics.protocol import DENSITY_NEIGHBOURS, Evaluation, Protocol, require_enough
 from ganlib.metrics.uncertainty import Interval
+from pipelines.bar import images_bar
 
 GROUPS = 10  # of the jackknife
 POINTS = 6  # of the line in 1/N
@@ -119,7 +120,7 @@ def groups_of(images: int) -> int:
 
 def run(network: Extractor, images: np.ndarray | Tensor, evaluation: Evaluation, what: str) -> tuple[Tensor, Tensor]:
     """`extract` with a progress bar."""
-    with tqdm(total=len(images), desc=what, unit=" images", disable=None) as bar:
+    with images_bar(len(images), what, stays=False) as bar:
         return extract(network, images, evaluation.batch_size, bar.update)
 
 

@@ -44,8 +44,9 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Registry:
-    """How a new version becomes champion."""
+    """Which generator of a run is measured and registered, and how a new version becomes champion."""
 
+    checkpoint: Literal["last", "best"] = "last"  # of those that are kept; best by the distance during training
     standard_errors: float = 2.0  # of the difference of two distances, which a better one must exceed; 0: any will do
 
     def __post_init__(self) -> None:
@@ -126,6 +127,8 @@ def parse_params(raw: dict[str, Any]) -> Params:
         seed=raw["seed"],
         raw=raw,
     )
+    require(params.registry.checkpoint == "last" or params.run.training.monitor_images > 0, "registry.checkpoint: "
+            "which is best is not known where training.monitor_images is 0; write 1000, or registry.checkpoint=last")
     _, networks = build.component("networks", params.run.networks)
     require(params.evaluation.truncation == 1 or getattr(networks, "prior", "normal") != "sphere",
             "evaluation.truncation: it would change nothing on the sphere of networks.prior=sphere; write 1, or "

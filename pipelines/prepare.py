@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from tqdm import tqdm
 
 from ganlib import build
 from ganlib.config import parse, require
 from ganlib.datasets.table import read_manifest
 from ganlib.metrics.protocol import Evaluation, require_enough
+from pipelines.bar import images_bar
 from pipelines.command import command
 
 TABLE = Path("data/table")
@@ -30,7 +30,7 @@ def run(section: Any, directory: Path = TABLE, evaluation: Evaluation | None = N
         require(batch_size <= images["train"], f"training.batch_size: {batch_size} is more than the {images['train']} "
                 "images that would be trained on; lower it, or add images")
 
-    with tqdm(unit=" images", disable=None, leave=False) as bar:  # None: no bar where stderr is not a terminal
+    with images_bar(None, "prepare", stays=False) as bar:
 
         def progress(done: int, total: int) -> None:
             bar.total = total

@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import save_file
-from tqdm import tqdm
 
 from ganlib.config import require
 from ganlib.datasets.table import Table, choosing
@@ -31,6 +30,7 @@ from ganlib.metrics import (
     intra_class_distance,
 )
 from ganlib.metrics.protocol import Evaluation
+from pipelines.bar import images_bar
 from pipelines.command import command
 from pipelines.measure import (
     cautions,
@@ -65,7 +65,7 @@ def reference(evaluation: Evaluation, table: Path = TABLE, directory: Path = REF
     result: dict[str, Any] = {}
     counter = None
     if train.labels is not None and test.labels is not None:
-        with tqdm(total=evaluation.classifier_images, desc="classifier", unit=" images", disable=None) as bar:
+        with images_bar(evaluation.classifier_images, "classifier", stays=False) as bar:
             counter = classifier.train(train.images, train.labels, train.classes, evaluation.classifier_images,
                                        evaluation.seed, bar.update)
         classifier.save(temporary / CLASSIFIER, counter)

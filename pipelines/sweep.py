@@ -332,7 +332,7 @@ def _crown(plan: Plan, row: Row) -> dict[str, Any]:
     """Train the best configuration for as long as the parameters say, evaluate and register it."""
     params = plan.winner(row)
     directory = _trained(plan, row, params)
-    export(directory, SWEEP / "model")
+    export(directory, params.registry.checkpoint, SWEEP / "model")
     try:
         measured = evaluate(params.evaluation, SWEEP / "model", directory=SWEEP / "evaluation")
     except ConfigError:  # no reference, or one of another protocol

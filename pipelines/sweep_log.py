@@ -42,7 +42,7 @@ class Log:
         """A bar over the images of all trials, with images/s and time left."""
         self._trials, self._ended = trials, 0
         done = sum(self.seen.values()) if self.searching else 0
-        self._bar = images_bar(trials * self.sweep.images, done, "sweep" if self.searching else "confirm")
+        self._bar = images_bar(trials * self.sweep.images, "sweep" if self.searching else "confirm", done)
         try:
             yield
         finally:

@@ -204,6 +204,12 @@ def history(directory: Path) -> list[dict[str, float]]:
     return [rows[images_seen] for images_seen in sorted(rows)]
 
 
+def ended(directory: Path) -> str | None:
+    """The status with which a run ended, by its journal; None if it has not."""
+    statuses = [record["status"] for record in _records(directory) if "status" in record]
+    return statuses[-1] if statuses and statuses[-1] != "RUNNING" else None
+
+
 def last(directory: Path) -> tuple[int, dict[str, float]] | None:
     """The images seen and the metrics that were logged last. Cheap: reads the end of the journal only."""
     path = Path(directory) / JOURNAL

@@ -15,27 +15,31 @@ import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ray.train import FailureConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchTrainer
-
-from ganlib.config import ConfigError
+from ganlib.config import ConfigError, differences, take
 from ganlib.datasets.table import Table, read_manifest
+from ganlib.files import read_json, write_json
+from ganlib.sampling import generator as generators
 from ganlib.training import state
 from pipelines import project, tracking
 from pipelines.bar import images_bar
 from pipelines.cluster import connected
-from pipelines.command import command
+from pipelines.command import Stopped, command, first_line
+from pipelines.fit import fit
 from pipelines.params import Params, load, public
 from pipelines.prepare import TABLE
 from pipelines.revision import git_revision
-from pipelines.storage import Mirror, check, filesystem
-from pipelines.worker import FAILURE, monitored, work
+from pipelines.storage import Mirror, check
+from pipelines.worker import CHECKPOINTS, FAILURE, PROGRESS, monitored
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL, RUNS = Path("model"), Path("runs")
+RUN = "run.json"  # in a run's directory: what `Begun` has
+COMPLETE = "complete"  # the reason for which runs end that are FINISHED
+NEAR = 3  # differences at most between runs of which it is worth saying what they are
 # What the weights depend on; dvc.yaml names the same as the stage's deps, and a test holds that.
 CODE = (
     "ganlib/build.py", "ganlib/collectives.py", "ganlib/config.py", "ganlib/files.py", "ganlib/losses.py",
@@ -43,6 +47,14 @@ CODE = (
     "ganlib/networks", "ganlib/layers", "ganlib/training",
     "ganlib/datasets/table.py", "ganlib/datasets/order.py",
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A run: all that its weights depend on but their number of images, and that number."""
+
+    identity: dict[str, Any]
+    images: int
 
 
 def run_name(params: Params, manifest: dict[str, Any]) -> str:
@@ -64,10 +76,10 @@ def digest(*parts: Any) -> str:
 
 def train(params: Params, tags: dict[str, str] | None = None) -> Path:
     """Train, or go on with, the run of these parameters; gives its directory, with `generator/` in it. `tags`: more of
-    them, for MLflow."""
+    them, for MLflow. However it ends, its run in MLflow ends too, with the reason in the tag `end`."""
     manifest = read_manifest(TABLE)
-    params.run.check(tuple(manifest["shape"]), len(manifest["classes"]), params.cluster.workers,
-                     manifest["splits"]["train"]["images"])
+    shape, classes = tuple(manifest["shape"]), len(manifest["classes"])
+    params.run.check(shape, classes, params.cluster.workers, manifest["splits"]["train"]["images"])
     if few := params.run.build_objective().labels_per_class:
         Table.open(TABLE, "train").few(few)  # refused before Ray starts
     name = run_name(params, manifest)
@@ -77,55 +89,108 @@ def train(params: Params, tags: dict[str, str] | None = None) -> Path:
         check(storage)
     mirror = Mirror(directory, storage)
     mirror.pull()
-    if (directory / "generator/generator.json").exists():  # written last
+    track: dict[str, Any] = {
+        "experiment": f"ganlib-{manifest['name']}", "run_name": name, "params": public(params.raw),
+        "tags": {"dataset": manifest["name"], "data_sha256": manifest["sha256"], **(tags or {})},
+    }
+    if is_whole(directory / "generator"):
         print(f"train: {directory} is trained already")
+        if tracking.ended(directory) != "FINISHED":  # whoever trained it did not live to say so
+            close(directory, track, mirror, "FINISHED", COMPLETE)
         return directory
+    tracking.open_store(track["experiment"])
     directory.mkdir(parents=True, exist_ok=True)
-    experiment = f"ganlib-{manifest['name']}"
-    tracking.open_store(experiment)
     (directory / FAILURE).unlink(missing_ok=True)
     job: dict[str, Any] = {
         "params": params.raw, "directory": str(directory), "table": str(TABLE.resolve()),
-        "git": git_revision(), "store": tracking.store(), "storage": storage,
-        "tracking": {
-            "experiment": experiment, "run_name": name, "params": public(params.raw),
-            "tags": {"dataset": manifest["name"], "data_sha256": manifest["sha256"], **(tags or {})},
-        },
+        "git": git_revision(), "store": tracking.store(), "storage": storage, "tracking": track,
     }  # fmt: skip
-    with only_one(directory), connected(params.cluster), progress(directory, params.run.training.images, storage):
-        files, path = filesystem(storage or str(directory))
-        trainer = TorchTrainer(
-            work,
-            train_loop_config=job,
-            scaling_config=ScalingConfig(
-                num_workers=params.cluster.workers,
-                use_gpu=params.cluster.gpus_per_worker > 0,
-                resources_per_worker={"CPU": params.cluster.cpus_per_worker, "GPU": params.cluster.gpus_per_worker},
-            ),
-            # Ray keeps its own notes of an attempt there; the checkpoints are ours (ganlib.training.state).
-            run_config=RunConfig(name=f"{os.getpid()}", storage_path=f"{path}/ray", storage_filesystem=files,
-                                 failure_config=FailureConfig(max_failures=params.cluster.max_failures)),
-        )
-        try:
-            trainer.fit()
-        except KeyboardInterrupt:
-            tracking.Tracker(directory, **job["tracking"]).finish("KILLED")
-            raise
-    mirror.pull()
-    failed = (directory / FAILURE).exists()
-    tracker = tracking.Tracker(directory, **job["tracking"])
-    tracker.finish("FAILED" if failed else "FINISHED")
-    mirror.push()
-    if failed:
-        raise SystemExit(f"train: {(directory / FAILURE).read_text()}")
+    with only_one(directory), ended(directory, track, mirror):
+        identity = params.run.identity(shape, classes, params.cluster.workers)
+        begin(directory, identity | {"data": manifest["sha256"], "code": digest()}, params, track)
+        batch = params.run.training.batch_size
+        images = -(-params.run.training.images // batch) * batch  # it ends with a whole batch
+        with connected(params.cluster), progress(directory, images, storage):
+            fit(job, params.cluster, str(os.getpid()))
+        mirror.pull()
+        if (directory / FAILURE).exists():
+            raise ConfigError((directory / FAILURE).read_text())
     return directory
 
 
-def export(directory: Path, model: Path = MODEL) -> None:
-    """What the next stages read, from the run's directory to `model`: whole or not at all."""
+def is_whole(generator: Path) -> bool:
+    """Whether a run has left its generator there. One that cannot be read counts as none: it is written again from the
+    last checkpoint."""
+    try:
+        generators.load(generator)
+    except ConfigError:
+        (generator / "generator.json").unlink(missing_ok=True)
+        return False
+    return True
+
+
+@contextmanager
+def ended(directory: Path, track: dict[str, Any], mirror: Mirror) -> Iterator[None]:
+    """However the block ends, the run in MLflow ends: FINISHED, KILLED or FAILED, with the reason."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        close(directory, track, mirror, "KILLED", "SIGTERM" if isinstance(error, Stopped) else "SIGINT")
+        raise
+    except BaseException as error:
+        with suppress(OSError):  # the disk may be full, and the reason is worth more
+            close(directory, track, mirror, "FAILED", first_line(error))
+        raise
+    close(directory, track, mirror, "FINISHED", COMPLETE)
+
+
+def close(directory: Path, track: dict[str, Any], mirror: Mirror, status: str, reason: str) -> None:
+    if directory.is_dir():  # it may have been removed
+        tracker = tracking.Tracker(directory, **track)
+        tracker.tag("end", reason)
+        tracker.finish(status)
+        mirror.push()
+
+
+def begin(directory: Path, identity: dict[str, Any], params: Params, track: dict[str, Any]) -> None:
+    """Fill the directory of a new run: with what a shorter run has left, if there is one that is the same till then. If
+    there is none, but one that nearly is, what differs is said."""
+    if (directory / RUN).exists():
+        return
+    images, storage = params.run.training.images, params.cluster.storage
+    Mirror(RUNS, storage, lambda name: Path(name).name == RUN).pull()  # what was trained elsewhere
+    nearest: tuple[list[str], Path] | None = None
+    longest: tuple[int, Path] | None = None
+    for path in sorted(RUNS.glob(f"*/{RUN}")):
+        with suppress(ConfigError):
+            other = take(Begun, read_json(path, ""), str(path), "")
+            differing = differences(other.identity, identity, "it", "this run")
+            if not differing and other.images < images:
+                longest = max(longest or (0, path.parent), (other.images, path.parent))
+            elif 0 < len(differing) <= NEAR and (nearest is None or len(differing) < len(nearest[0])):
+                nearest = differing, path.parent
+    if longest:
+        shorter = longest[1].resolve()
+        Mirror(shorter, storage and f"{storage.rstrip('/')}/{shorter.name}").pull()
+        for folder in (CHECKPOINTS, "snapshots"):
+            shutil.copytree(shorter / folder, directory / folder, dirs_exist_ok=True)
+        tracker = tracking.Tracker(directory, **track)
+        for picture in sorted((directory / "snapshots").iterdir()):
+            tracker.artifact(picture.relative_to(directory), "snapshots")
+        for row in tracking.history(shorter):
+            tracker.log(int(row.pop("images_seen")), row)
+        print(f"train: going on from the {longest[0]:,} images of {shorter}")
+    elif nearest:
+        print(f"train: this run begins from 0 images; {nearest[1]} is nearly the same, but {'; '.join(nearest[0])}")
+    write_json(directory / RUN, {"identity": identity, "images": images})
+
+
+def export(directory: Path, checkpoint: str, model: Path = MODEL) -> None:
+    """What the next stages read, from the run's directory to `model`, whole or not at all: the generator of its "last"
+    or of its "best" `checkpoint`."""
     temporary = model.with_name(model.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
-    shutil.copytree(directory / "generator", temporary)
+    shutil.copytree(directory / {"last": "generator", "best": "best"}[checkpoint], temporary)
     shutil.copytree(directory / "snapshots", temporary / "snapshots")
     monitor = monitored(directory)
     losses, distances = [], []
@@ -164,21 +229,23 @@ def only_one(directory: Path) -> Iterator[None]:
 def progress(directory: Path, images: int, storage: str | None) -> Iterator[None]:
     """A bar with images/s and time left, from what rank 0 logs."""
     mirror = Mirror(directory, storage, lambda name: name == tracking.JOURNAL)
-    saved = state.newest(directory / "checkpoints")
+    saved = state.newest(directory / CHECKPOINTS)
+    (directory / PROGRESS).unlink(missing_ok=True)
     start = state.images_seen(saved) if saved else 0
     if saved:
         print(f"train: going on from {saved}", flush=True)
     done = threading.Event()
-    bar = images_bar(images, start, "train")
+    bar = images_bar(images, "train", start)
     shown: dict[str, str] = {}
 
     def show() -> None:
-        if last := tracking.last(directory):
-            images_seen, metrics = last
-            losses = {key: f"{value:.3g}" for key, value in metrics.items() if key.endswith("loss")}
-            shown.update(losses)
-            bar.set_postfix(shown, refresh=False)
-            bar.update(max(0, images_seen - bar.n))
+        images_seen, metrics = tracking.last(directory) or (start, {})
+        losses = {key: f"{value:.3g}" for key, value in metrics.items() if key.endswith("loss")}
+        shown.update(losses)
+        bar.set_postfix(shown, refresh=False)
+        with suppress(OSError, ValueError):  # not there, or being written
+            images_seen = max(images_seen, int((directory / PROGRESS).read_text()))
+        bar.update(max(0, images_seen - bar.n))
 
     def follow() -> None:
         while not done.wait(1 if storage is None else 15):
@@ -202,7 +269,7 @@ def main() -> None:
         project.enter()
         params = load()
         tracking.use(params.cluster.tracking_uri)
-        export(train(params))
+        export(train(params), params.registry.checkpoint)
 
 
 if __name__ == "__main__":

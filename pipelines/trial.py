@@ -16,20 +16,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import ray.train
 import torch
 from ray import tune
-from ray.train.torch import TorchTrainer
 from ray.tune.integration.ray_train import TuneReportCallback
 from ray.tune.search.repeater import TRIAL_INDEX
 
 from ganlib.config import ConfigError
 from ganlib.files import write_json
+from ganlib.training import state
 from pipelines import tracking
+from pipelines.fit import fit
 from pipelines.params import Cluster, Params, Sweep, parse_params
 from pipelines.search_space import Space, Values
-from pipelines.storage import Mirror, filesystem
-from pipelines.worker import CACHE, FAILURE, monitored, placed, run, work
+from pipelines.storage import Mirror
+from pipelines.worker import CACHE, FAILURE, monitored, placed, run
 
 START = "start"  # in Tune's configuration: the values, where no searcher has put them there one by one
 OUTCOME = "outcome.json"  # in a trial's directory: its last report
@@ -164,25 +164,12 @@ class Trial:
             origin = json.loads((Path(source) / ORIGIN).read_text())["trial"]
             shutil.rmtree(checkpoints, ignore_errors=True)
             shutil.copytree(source, checkpoints)
+        state.release(checkpoints)  # whose values may be others from here on
         self.last["came_from"] = origin if origin != self.id else ""
 
     def drive(self, job: dict[str, Any], params: Params) -> None:
         """The same on several workers. Their reports reach Tune by way of a callback."""
-        cluster = params.cluster
-        files, path = filesystem(self.storage or str(self.directory))
-        TorchTrainer(
-            work,
-            train_loop_config=job,
-            scaling_config=ray.train.ScalingConfig(
-                num_workers=cluster.workers, use_gpu=cluster.gpus_per_worker > 0,
-                resources_per_worker={"CPU": cluster.cpus_per_worker, "GPU": cluster.gpus_per_worker},
-            ),
-            run_config=ray.train.RunConfig(
-                name=self.id, storage_path=f"{path}/ray", storage_filesystem=files,
-                failure_config=ray.train.FailureConfig(max_failures=cluster.max_failures),
-                callbacks=[TuneReportCallback()],  # type: ignore[list-item]
-            ),
-        ).fit()
+        fit(job, params.cluster, self.id, [TuneReportCallback()])
 
 
 @contextmanager

@@ -1,10 +1,11 @@
 """What each training worker runs: ganlib's loop, and its share of the distance; rank 0 also keeps the run's records in
 its directory."""
 
+import copy
 import dataclasses
-import json
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,19 +19,23 @@ from torch import nn
 
 from ganlib import seeds
 from ganlib.datasets.table import Table, choosing
-from ganlib.files import write_json, write_text
+from ganlib.files import read_json, write_json, write_text
 from ganlib.metrics.features import extractor
 from ganlib.metrics.monitor import Monitor
 from ganlib.objectives.base import Networks
 from ganlib.sampling import generator as generators
 from ganlib.sampling.pictures import grid
+from ganlib.training import state
 from ganlib.training.guard import NotFinite
 from ganlib.training.loop import Saved, train
+from ganlib.training.state import RunState
 from pipelines.params import RUN, Params, parse_params, public
 from pipelines.storage import Mirror
 from pipelines.tracking import Tracker
 
 FAILURE = "failure.txt"  # in the run's directory: why training cannot go on
+CHECKPOINTS = "checkpoints"  # there too: see ganlib.training.state
+PROGRESS = "progress"  # there too: the images seen, a second ago at most
 MONITOR = "monitor.json"  # there too: the protocol of the distance during training, and its floor
 CACHE = "monitor.safetensors"  # the statistics of the real images for it; made anew where they are not
 MONITOR_RESIZE = 64  # px: of 1,000 images it takes two seconds of a core, and orders generators as the evaluation does
@@ -135,8 +140,16 @@ def _run(job: dict[str, Any], directory: Path, push: Callable[[], None], rank: i
         for images_seen, metrics in waiting:
             log(images_seen, metrics)
 
+    ticked = 0.0
+
+    def tick(images_seen: int) -> None:
+        nonlocal ticked
+        if recorder and time.monotonic() > ticked + 1:
+            (directory / PROGRESS).write_text(str(images_seen))
+            ticked = time.monotonic()
+
     try:
-        generator = train(params.run, table, directory / "checkpoints", log, snapshot, device, saved)
+        generator = train(params.run, table, directory / CHECKPOINTS, log, snapshot, device, saved, tick)
     except (NotFinite, Collapsed) as error:
         # Alike on every worker, and again after every restart: nothing that Ray should retry.
         release()
@@ -144,7 +157,7 @@ def _run(job: dict[str, Any], directory: Path, push: Callable[[], None], rank: i
             write_text(directory / FAILURE, str(error))
     else:
         if recorder:
-            generators.save(directory / "generator", generator, recorder.description)
+            recorder.end(generator)
     if recorder:
         push()
 
@@ -174,7 +187,7 @@ def make_monitor(params: Params, table: Path, cache: Path, device: torch.device)
 def monitored(directory: Path) -> dict[str, Any]:
     """What a run says of its distance during training: its `protocol` and its `floor`. {} where none was measured."""
     path = directory / MONITOR
-    return json.loads(path.read_text()) if path.exists() else {}
+    return read_json(path, "remove it; the run writes it anew") if path.exists() else {}
 
 
 class Recorder:
@@ -199,6 +212,14 @@ class Recorder:
         if not (self.directory / name).exists():
             write_json(self.directory / name, value)
             self.tracker.artifact(name)
+
+    def end(self, generator: nn.Module) -> None:
+        """The generators that a run leaves: of its best checkpoint, where distances were measured, and of its end."""
+        if best := state.best(self.directory / CHECKPOINTS):
+            chosen = copy.deepcopy(generator)
+            seen = RunState({"average": chosen}).restore(torch.load(best, map_location=self.device, weights_only=True))
+            generators.save(self.directory / "best", chosen, self.description | {"images_seen": seen})
+        generators.save(self.directory / "generator", generator, self.description)
 
     def snapshot(self, images_seen: int, generator: nn.Module, networks: Networks) -> None:
         """A grid of the same latents every time."""

@@ -55,7 +55,7 @@ def save(directory: Path, state: State, distance: float | None, keep: int, run: 
         left.unlink()
     if path.is_dir():  # whatever it is, it is no checkpoint
         path.rename(path.with_suffix(".damaged"))
-    replace(path, lambda temporary: torch.save(state, temporary))
+    replace(path, lambda temporary: _write(state, temporary))
     write_json(path.with_suffix(".json"), asdict(About(state["images_seen"], _sha256(path), distance, run)))
     _prune(directory, keep)
     return path
@@ -131,6 +131,11 @@ def _readable(path: Path) -> bool:
 def _about(path: Path) -> About:
     file, remedy = path.with_suffix(".json"), "remove it and its checkpoint"
     return take(About, read_json(file, remedy), str(file), remedy)
+
+
+def _write(state: State, path: Path) -> None:
+    with path.open("wb") as file:  # torch itself does not tell of a full disk that it is one
+        torch.save(state, file)
 
 
 def _prune(directory: Path, keep: int) -> None:

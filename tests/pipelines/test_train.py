@@ -2,10 +2,14 @@
 
 import json
 import os
+import random
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +20,9 @@ from mlflow import MlflowClient
 from safetensors.torch import load_file
 
 from ganlib.datasets import table
+from ganlib.files import write_json
+from pipelines.params import parse_params
+from pipelines.train import begin
 
 ROOT = Path(__file__).parents[2]
 PARAMS = {
@@ -109,6 +116,147 @@ def test_train_makes_model_and_curves_though_the_store_is_away(project: Path):
     assert logged.info.status == "FINISHED" and len(client.get_metric_history(logged.info.run_id, "G/loss")) == 20
 
     assert "is trained already" in finish(train(project, store))
+
+
+def logged(project: Path) -> list[tuple[str, str | None, int]]:
+    """Of each run in the project's store: how it ended, why, and how many rows of metrics it has."""
+    client = MlflowClient(f"sqlite:///{project}/mlflow.db")
+    runs = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+    return [(run.info.status, run.data.tags.get("end"), len(client.get_metric_history(run.info.run_id, "G/loss")))
+            for run in runs]
+
+
+@pytest.mark.slow
+def test_twenty_kills_at_random_moments_leave_what_none_would(project: Path, tmp_path_factory: pytest.TempPathFactory):
+    """Of workers as they begin, as they train and as they end, and of the driver; MLflow has each row once."""
+    change = {"training": PARAMS["training"] | {"images": 64000, "log_every": 3200, "checkpoint_every": 3200},
+              "cluster": {"workers": 2, "max_failures": 20}}
+    calm = set_up(tmp_path_factory.mktemp("calm"))
+    for place in (calm, project):
+        (place / "params.yaml").write_text(yaml.safe_dump(PARAMS | change))
+    finish(train(calm))
+    moments, outputs = random.Random(0), []
+    for _ in range(10):
+        process = train(project)
+        try:
+            for victims in (workers_of, lambda pid: [pid]):
+                while process.poll() is None and not workers_of(process.pid):
+                    time.sleep(0.05)
+                time.sleep(moments.uniform(0, 5))
+                for pid in victims(process.pid)[:1]:
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+        finally:
+            process.kill()
+            outputs.append(process.communicate()[0])
+        assert "Traceback" not in outputs[-1]
+    finish(train(project))
+    assert torch.equal(weights(project), weights(calm))
+    assert logged(project) == [("FINISHED", "complete", 20)]
+
+
+@pytest.mark.slow
+def test_a_driver_killed_near_the_end_leaves_a_run_that_the_same_command_closes(project: Path):
+    """Its workers live long enough to finish."""
+    change = {"training": PARAMS["training"] | {"checkpoint_every": 3200}}
+    (project / "params.yaml").write_text(yaml.safe_dump(PARAMS | change))
+    process = train(project)
+    while (tracked := next(project.glob("runs/*/journal.jsonl"), None)) is None or '"images_seen": 6080' not in (
+            tracked.read_text()):
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    while workers_of(process.pid):
+        time.sleep(0.1)
+    assert [status for status, _, _ in logged(project)] == ["RUNNING"]
+    finish(train(project))
+    assert logged(project) == [("FINISHED", "complete", 20)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_stopped_says_so_everywhere_and_goes_on(project: Path, undisturbed: torch.Tensor, number):
+    process = train(project)
+    until_checkpoint(project, process)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 128 + number and "Traceback" not in output
+    assert output.endswith(f"train: stopped by {number.name}; the same command goes on from the last checkpoint\n")
+    ((status, reason, _),) = logged(project)
+    assert (status, reason) == ("KILLED", number.name)
+    finish(train(project))
+    assert torch.equal(weights(project), undisturbed) and logged(project) == [("FINISHED", "complete", 20)]
+
+
+def test_ctrl_c_while_a_command_still_imports_is_one_line(project: Path):
+    process = train(project)
+    while "libtorch" not in Path(f"/proc/{process.pid}/maps").read_text():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130 and len(output.splitlines()) == 1 and "stopped by SIGINT" in output
+
+
+@pytest.mark.slow
+def test_a_run_whose_directory_is_removed_ends(project: Path):
+    process = train(project)
+    until_checkpoint(project, process)
+    shutil.rmtree(project / "runs")
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 1 and "directory is not there any more" in output.splitlines()[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small disk, which needs root")
+def test_a_full_disk_is_one_line_and_with_more_space_it_goes_on(project: Path, undisturbed: torch.Tensor):
+    wide = PARAMS | {"networks": PARAMS["networks"] | {"width": 24}}
+    (project / "params.yaml").write_text(yaml.safe_dump(wide))
+    disk = project / "runs"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], check=True)
+    try:
+        process = train(project)
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == 1 and "Traceback" not in output
+        assert re.match(r"train: no space is left at .*/checkpoints .* MB are free there\); free some",
+                        output.splitlines()[-1])
+        assert len(list(disk.glob("*/checkpoints/*.json"))) == 2  # what was there is whole
+        ((status, reason, _),) = logged(project)
+        assert status == "FAILED" and "no space" in str(reason)
+        subprocess.run(["mount", "-o", "remount,size=40m", str(disk)], check=True)
+        assert "going on from" in finish(train(project))
+        assert logged(project) == [("FINISHED", "complete", 20)]
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+@pytest.mark.slow
+def test_a_longer_run_goes_on_from_a_shorter_one(project: Path, undisturbed: torch.Tensor):
+    """All of its rows are there, and the weights are those of one that never stopped."""
+    shorter = PARAMS | {"training": PARAMS["training"] | {"images": 3200}}
+    (project / "params.yaml").write_text(yaml.safe_dump(shorter))
+    finish(train(project))
+    (project / "params.yaml").write_text(yaml.safe_dump(PARAMS))
+    output = finish(train(project))
+    assert "going on from the 3,200 images of" in output
+    assert torch.equal(weights(project), undisturbed)
+    assert sorted(logged(project)) == [("FINISHED", "complete", 10), ("FINISHED", "complete", 20)]
+    history = np.genfromtxt(project / "model/history.csv", delimiter=",", names=True)
+    assert history["images_seen"].tolist() == list(range(320, 6401, 320))
+    assert len(list((project / "model/snapshots").glob("*.png"))) == 10
+
+
+def test_a_run_that_begins_from_zero_says_what_differs_from_the_nearest(project: Path, capsys, monkeypatch):
+    monkeypatch.chdir(project)
+    params = parse_params(PARAMS)
+    there = {"seed": 0, "training": {"images": 3200}, "objective": {"loss": "hinge"}}
+    write_json(project / "runs/other/run.json", {"identity": there | {"seed": 7, "code": "new"}, "images": 3200})
+    write_json(project / "runs/near/run.json", {"identity": there, "images": 3200})
+    (project / "runs/damaged").mkdir()
+    (project / "runs/damaged/run.json").write_text("{")
+    begin(project / "runs/mine", there | {"training": {"images": 6400}}, params, {})
+    assert capsys.readouterr().out == ("train: this run begins from 0 images; runs/near is nearly the same, but "
+                                       "training.images is 3200 in it and 6400 in this run\n")
 
 
 @pytest.mark.slow

@@ -257,7 +257,7 @@ def test_a_large_gradient_is_a_finite_one():
 
 def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path):
     """An infinite step on a finite gradient."""
-    wild = {"optimizers": {"generator": {"name": "sgd", "lr": 1e39}}}
+    wild = {"optimizers": {"generator": {"name": "sgd", "lr": 1e39}, "discriminator": {}}}
     with pytest.raises(NotFinite, match=r"the state of \w+ is not finite after 8 images.* checkpoint: none"):
         train(run("mlp", wild, images=8, checkpoint_every=8), TABLE, tmp_path)
     assert not list(tmp_path.iterdir())
