@@ -2,12 +2,14 @@
 
 import dataclasses
 import difflib
+import reprlib
 import types
 import typing
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+LARGEST = 2**63
 
 
 class ConfigError(ValueError):
@@ -25,6 +27,14 @@ def require(condition: bool, message: str) -> None:
     """For the range checks in `__post_init__` of the configuration classes."""
     if not condition:
         raise ConfigError(message)
+
+
+def within(config: Any, low: float, high: float, *names: str) -> None:
+    """ConfigError unless these fields of a configuration lie in [low, high], whose upper end is what nothing real
+    exceeds: a slip of the keyboard is not to fill the memory."""
+    for name in names:
+        value = getattr(config, name)
+        require(low <= value <= high, f"{name}: {low:,} … {high:,} is needed, got {value:,}")
 
 
 def parse(cls: type[T], values: Any, where: str = "") -> T:
@@ -101,10 +111,15 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(hint):
         return value if isinstance(value, hint) else parse(hint, value, where)  # type: ignore[arg-type]
     if hint in (int, float):
+        if type(value) is int and abs(value) >= LARGEST:
+            raise ConfigError(f"{where}: numbers below 2^63 are needed, got one of {value.bit_length()} bits")
+        if hint is type(value) is int:
+            return value
         try:
             number = float(str(value))  # by way of text, since float() would take True for a number
         except ValueError:
-            raise ConfigError(f"{where}: a number is needed, got {value!r}") from None
+            raise ConfigError(f"{where}: a number is needed, got {reprlib.repr(value)}") from None
+        require(abs(number) < LARGEST, f"{where}: a finite number below 2^63 is needed, got {value}")
         if hint is float:
             return number
         if number.is_integer():
@@ -112,4 +127,4 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         raise ConfigError(f"{where}: a whole number is needed, got {value!r}")
     if isinstance(hint, type) and isinstance(value, hint):
         return value
-    raise ConfigError(f"{where}: a value of type {_name(hint)} is needed, got {value!r}")
+    raise ConfigError(f"{where}: a value of type {_name(hint)} is needed, got {reprlib.repr(value)}")

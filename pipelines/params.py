@@ -9,7 +9,7 @@ from typing import Any, Literal
 import yaml
 
 from ganlib import build
-from ganlib.config import ConfigError, parse, require
+from ganlib.config import LARGEST, ConfigError, parse, require, suggest, within
 from ganlib.metrics.protocol import Evaluation
 from ganlib.training.run import Run
 from pipelines.search_space import Parameter
@@ -19,6 +19,7 @@ COMPOSE = "write it with `python -m pipelines.compose`"
 MOST_NODES = 100_000  # of YAML, that nested aliases may stand for
 RUN = ("networks", "objective", "augmentation", "training", "seed")  # augmentation need not be there
 SECTIONS = ("dataset", "networks", "objective", "training", "evaluation", "registry", "cluster", "seed")
+KNOWN = (*SECTIONS, "augmentation", "sweep", "composed")
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,9 @@ class Cluster:
     patience: float = 60  # seconds to wait for a cluster to have what is asked for
 
     def __post_init__(self) -> None:
-        for name in ("workers", "cpus_per_worker"):
-            require(getattr(self, name) >= 1, f"{name}: must be at least 1, got {getattr(self, name)}")
-        for name in ("gpus_per_worker", "max_failures", "patience"):
-            require(getattr(self, name) >= 0, f"{name}: must not be negative, got {getattr(self, name)}")
+        within(self, 1, 100_000, "workers", "cpus_per_worker")
+        within(self, 0, 1_000, "gpus_per_worker")
+        within(self, 0, 10**9, "max_failures", "patience")
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Registry:
     standard_errors: float = 2.0  # of the difference of two distances, which a better one must exceed; 0: any will do
 
     def __post_init__(self) -> None:
-        require(self.standard_errors >= 0, f"standard_errors: must not be negative, got {self.standard_errors}")
+        within(self, 0, 10**6, "standard_errors")
 
 
 @dataclass(frozen=True)
@@ -74,14 +74,15 @@ class Sweep:
     confirm: int = 3  # new seeds that the best configuration is trained with again, as long as a trial
 
     def __post_init__(self) -> None:
-        for name in ("images", "reports", "workers"):
-            require(getattr(self, name) >= 1, f"{name}: must be at least 1, got {getattr(self, name)}")
-        require(self.confirm >= 0, f"confirm: must not be negative, got {self.confirm}; 0 leaves the best configuration"
-                " its distance in the search, which is biased low")
+        within(self, 1, 10**12, "images")
+        within(self, 1, 100_000, "reports", "workers")
+        within(self, 0, 10_000, "confirm")  # 0 leaves the best configuration its distance in the search, biased low
+        within(self, 0, LARGEST - 1, "seed")
+        require(min(self.seeds, default=0) >= 0, f"seeds: none is negative, got {list(self.seeds)}")
         require(self.confirm == 0 or self.scheduler != "pbt", "confirm: what population-based training finds cannot be "
                 "trained again, since its learning rates changed on the way; write 0")
-        require(self.trials is None or self.trials >= 1, f"trials: must be at least 1, got {self.trials}; null: all of "
-                "a grid")
+        require(self.trials is None or 1 <= self.trials <= 10**6, f"trials: 1 … 1,000,000 is needed, got "
+                f"{self.trials}; null: all of a grid")
         require(self.trials is not None or self.search == "grid", "trials: how many? (null, all, is for search=grid)")
         require(self.concurrent is None or self.concurrent >= 1, f"concurrent: must be at least 1, got "
                 f"{self.concurrent}; null: as many as the cluster holds")
@@ -115,16 +116,22 @@ class Params:
 def parse_params(raw: dict[str, Any]) -> Params:
     """All sections checked; ConfigError names the key that is wrong and what to write instead."""
     if missing := [section for section in SECTIONS if section not in raw]:
-        raise ConfigError(f"{PARAMS}: section {missing[0]} is missing; write it with `python -m pipelines.compose`")
+        raise ConfigError(f"{PARAMS}: section {missing[0]} is missing; {COMPOSE}")
+    for section in raw:
+        require(section in KNOWN, f"{section}: unknown section{suggest(str(section), KNOWN)}")
+    composed = raw.get("composed")
+    require(composed is None or (isinstance(composed, list) and all(isinstance(choice, str) for choice in composed)),
+            f"composed: a list of choices is needed, got {composed!r}; {COMPOSE}")
     build.component("datasets", raw["dataset"])
+    run = Run.parse({key: raw[key] for key in RUN if key in raw})
     params = Params(
         dataset=raw["dataset"],
-        run=Run.parse({key: raw[key] for key in RUN if key in raw}),
+        run=run,
         evaluation=parse(Evaluation, raw["evaluation"], "evaluation"),
         registry=parse(Registry, raw["registry"], "registry"),
         cluster=parse(Cluster, raw["cluster"], "cluster"),
         sweep=parse(Sweep, raw["sweep"], "sweep") if raw.get("sweep") else None,
-        seed=raw["seed"],
+        seed=run.seed,
         raw=raw,
     )
     require(params.registry.checkpoint == "last" or params.run.training.monitor_images > 0, "registry.checkpoint: "

@@ -46,6 +46,7 @@ class Parameter:
         else:
             require(bool(self.key), "key: missing; name the key of params.yaml that this sets")
             low, high = self.range
+            require(not self.integer or high - low <= 10**6, f"integer: at most a million values, got {low} … {high}")
             require(low < high, f"{given[0]}: the first end must be below the second, got [{low:g}, {high:g}]")
             require(self.loguniform is None or low > 0, f"loguniform: both ends must be above 0, got {low:g}")
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from ganlib.config import require
+from ganlib.config import require, within
 from ganlib.layers.minibatch import Minibatch
 from ganlib.layers.priors import Prior
 
@@ -31,10 +31,9 @@ class Options:
     kernels: int = 100  # minibatch=discrimination: its B, most of its cost
 
     def __post_init__(self) -> None:
-        require(self.latent >= 1, f"latent: must be at least 1, got {self.latent}")
-        require(self.code_classes >= 2, f"code_classes: must be at least 2, got {self.code_classes}")
-        require(self.kernels >= 1, f"kernels: must be at least 1, got {self.kernels}")
-        require(self.code_continuous >= 0, f"code_continuous: must not be negative, got {self.code_continuous}")
+        within(self, 1, 65_536, "latent", "kernels")
+        within(self, 2, 65_536, "code_classes")
+        within(self, 0, 65_536, "code_continuous")
         if self.conditioning == "code":
             require(self.latent > self.code_continuous, f"code_continuous: {self.code_continuous} codes leave no noise "
                     f"in a latent of {self.latent}; write latent={self.code_continuous + 62}")

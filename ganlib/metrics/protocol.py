@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ganlib.config import ConfigError, require
+from ganlib.config import LARGEST, ConfigError, require, within
 
 DENSITY_NEIGHBOURS = 5  # k of density and coverage, as in their paper
 ExtractorName = Literal["domain", "efficientnet_lite0", "inception", "squeezenet"]  # files of ganlib/metrics
@@ -42,14 +42,14 @@ class Evaluation:
         return max(self.neighbours, DENSITY_NEIGHBOURS) + 1
 
     def __post_init__(self) -> None:
-        require(self.resize >= 32, f"resize: at least 32 px, got {self.resize}; 112 is the default")
+        within(self, 32, 2048, "resize")
+        within(self, 1, 10**6, "images", "batch_size")
+        within(self, 1, 10**9, "classifier_images")
+        within(self, 0, LARGEST - 1, "seed")
         require(1 <= self.neighbours < self.images, f"neighbours: between 1 and images - 1 = {self.images - 1}, "
                 f"got {self.neighbours}; 3 is usual")
         require(1 <= self.splits <= self.images, f"splits: between 1 and images = {self.images}, got {self.splits}")
-        require(self.seed >= 0, f"seed: 0 or more, got {self.seed}")
         require(0 < self.truncation <= 1, f"truncation: above 0 and at most 1 (1 = none), got {self.truncation}")
-        require(self.batch_size >= 1, f"batch_size: at least 1, got {self.batch_size}")
-        require(self.classifier_images >= 1, f"classifier_images: at least 1, got {self.classifier_images}")
 
 
 def require_enough(evaluation: Evaluation, images: Mapping[str, int]) -> None:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from ganlib.config import require
+from ganlib.config import require, within
 from ganlib.layers import players
 from ganlib.layers.norms import MIXING, Norm
 from ganlib.layers.priors import Prior
@@ -30,8 +30,8 @@ class Config:
     discriminator_norm: Norm = "none"  # of encoder and decoder
 
     def __post_init__(self) -> None:
-        for name in ("width", "depth", "latent", "hidden"):
-            require(getattr(self, name) >= 1, f"{name}: must be at least 1, got {getattr(self, name)}")
+        within(self, 1, 65_536, "width", "latent", "hidden")
+        within(self, 1, 1_000, "depth")
         for name in ("generator_norm", "discriminator_norm"):
             norm = getattr(self, name)
             require(norm == "none" or self.body != "mlp", f"{name}: the layers of mlp have no norms; write none")

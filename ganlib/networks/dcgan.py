@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from ganlib.config import ConfigError, require
+from ganlib.config import ConfigError, require, within
 from ganlib.layers import players
 from ganlib.layers.labels import Sequence
 from ganlib.layers.norms import Norm, constrained, norm2d
@@ -22,7 +22,7 @@ class Config(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.width >= 1, f"width: must be at least 1, got {self.width}")
+        within(self, 1, 16_384, "width")
         require(self.generator_norm != "spectral", "generator_norm: spectral is for the discriminator; write batch")
 
 

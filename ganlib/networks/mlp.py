@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from ganlib.config import require
+from ganlib.config import within
 from ganlib.layers import players
 from ganlib.layers.options import Options
 
@@ -19,8 +19,8 @@ class Config(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("width", "depth"):
-            require(getattr(self, name) >= 1, f"{name}: must be at least 1, got {getattr(self, name)}")
+        within(self, 1, 65_536, "width")
+        within(self, 1, 1_000, "depth")
 
 
 def hidden(inputs: int, config: Config) -> nn.Sequential:

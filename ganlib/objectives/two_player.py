@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ganlib import build as components
 from ganlib import collectives, penalties
-from ganlib.config import ConfigError, parse, require, suggest
+from ganlib.config import ConfigError, parse, require, suggest, within
 from ganlib.losses import LOSSES
 from ganlib.objectives.augmented import looking_at
 from ganlib.objectives.base import Batch, Fakes, Networks, Objective, Optimizer, Phase, Stats
@@ -60,9 +60,9 @@ class Config:
             require(name in components.names(TERMS), f"terms.{name}: there is no such term"
                     f"{suggest(name, components.names(TERMS))}")
         self.parsed_terms()
-        require(self.n_critic >= 1, f"n_critic: must be at least 1, got {self.n_critic}")
+        within(self, 1, 10**6, "n_critic")
+        within(self, 0, 1_000, "unroll")  # 0 switches it off
         require(self.clip is None or self.clip > 0, f"clip: must be above 0, got {self.clip}; null switches it off")
-        require(self.unroll >= 0, f"unroll: must not be negative, got {self.unroll}; 0 switches it off")
         require(self.adversarial_weight >= 0,
                 f"adversarial_weight: must not be negative, got {self.adversarial_weight:g}")
         require(0.5 < self.real_target <= 1, f"real_target: must lie in (0.5, 1], got {self.real_target:g}")

@@ -9,11 +9,13 @@ import torch
 from torch import nn
 
 from ganlib import build
-from ganlib.config import ConfigError, parse, require
+from ganlib.config import LARGEST, ConfigError, parse, require, within
 from ganlib.objectives.augmented import Augmented
 from ganlib.objectives.base import Objective
 
 RECORDS = ("log_every", "checkpoint_every", "keep", "monitor_images")  # of Training: what is noted, not what is learned
+
+MOST_WEIGHTS = 10**9  # of all players of a run
 
 
 @dataclass(frozen=True)
@@ -32,10 +34,10 @@ class Training:
     monitor_images: int = 1_000  # generated for the distance at each checkpoint; 0 switches it off
 
     def __post_init__(self) -> None:
-        for name in ("images", "batch_size", "log_every", "checkpoint_every", "keep"):
-            require(getattr(self, name) >= 1, f"{name}: must be at least 1, got {getattr(self, name)}")
-        for name in ("ema_half_life", "ema_rampup", "monitor_images"):
-            require(getattr(self, name) >= 0, f"{name}: must not be negative, got {getattr(self, name)}")
+        within(self, 1, 10**12, "images", "log_every", "checkpoint_every")
+        within(self, 1, 10**6, "batch_size", "keep")
+        within(self, 0, 10**12, "ema_half_life", "ema_rampup")
+        within(self, 0, 10**5, "monitor_images")
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Run:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        within(self, 0, LARGEST - 1, "seed")
         build.component("networks", self.networks)
         build.component("objectives", self.objective)
         if self.augmentation is not None:
@@ -89,6 +92,10 @@ class Run:
             raise ConfigError(f"training.batch_size: {self.training.batch_size} is more than the {images} images")
         with torch.device("meta"):
             networks = self.build_networks(shape, classes)
+        weights = sum(weight.numel() for network in networks.values() for weight in network.parameters())
+        require(weights <= MOST_WEIGHTS, f"networks: these have {weights:,} weights, {4 * weights / 1e9:.0f} GB "
+                "of them and as much again for each of gradients, optimizers and averages; at most "
+                f"{MOST_WEIGHTS:,} are taken: lower networks.width")
         objective = self.build_objective()
         for role in objective.roles:
             if role not in networks:
