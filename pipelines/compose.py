@@ -9,12 +9,14 @@
 """
 
 import argparse
+import re
 import shlex
 from pathlib import Path
 from typing import Any
 
 import yaml
 from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -32,12 +34,25 @@ def composition(choices: list[str]) -> dict[str, Any]:
     """What conf/ and the choices (Hydra overrides) compose to, checked."""
     try:
         with initialize_config_dir(str(conf().resolve()), version_base=None):
-            composed = compose("config", overrides=choices)
+            composed = compose("config", overrides=[quoted(choice) for choice in choices])
         raw: Any = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(f"conf/: {error}") from None
     parse_params(raw)
     return raw | {"composed": choices}
+
+
+def quoted(choice: str) -> str:
+    """A choice as Hydra takes it. Its grammar has no place for much of what folders are called, in any language, with
+    brackets or commas: such a value is put into quotes."""
+    key, equals, value = choice.partition("=")
+    try:
+        if not equals or not OverridesParser.create().parse_override(choice).is_sweep_override():
+            return choice
+    except HydraException:
+        pass
+    escaped = re.sub(r'(\\*)("|$)', lambda found: found[1] * 2 + ('\\"' if found[2] else ""), value)
+    return f'{key}="{escaped}"'
 
 
 def conf() -> Path:

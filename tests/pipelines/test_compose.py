@@ -58,10 +58,10 @@ def test_numbers_and_nested_choices_arrive():
         ("objective=wgan_pg", "wgan_pg"),
         ("training.imagse=3", "imagse"),
         ("+training.imagse=3", "training.imagse: unknown key; did you mean 'images'"),
-        ("objective.n_critic=0", "objective.n_critic: must be at least 1"),
+        ("objective.n_critic=0", "objective.n_critic: 1 … 1,000,000 is needed"),
         ("objective.penalties.r1.weight=-1", "r1.weight: must not be negative"),
         ("dataset=folder", "path"),
-        ("cluster.workers=0", "cluster.workers: must be at least 1"),
+        ("cluster.workers=0", "cluster.workers: 1 … 100,000 is needed"),
         ("networks.prior=sphere evaluation.truncation=0.5", r"evaluation\.truncation: .*write 1, or networks\.prior"),
     ],
 )
@@ -84,15 +84,30 @@ def test_an_edit_of_conf_is_noticed_with_the_command_to_type():
     compose.check()
     file = Path("conf/objective/hinge.yaml")
     file.write_text(file.read_text().replace("n_critic: 1", "n_critic: 2"))
-    with pytest.raises(ConfigError, match=r"objective.n_critic is 1, conf/ says 2.*pipelines.compose objective=hinge"):
+    with pytest.raises(ConfigError, match=r"n_critic is 1 in params.yaml and 2 in conf/.*pipelines.compose objective=hinge"):
         compose.check()
+
+
+@pytest.mark.parametrize("path", ["été", "猫/图片", "photos (2020)", "photos#1", "a,b", "x=y", 'the "good" ones', "it's",
+                                  "a[1]", "50%", "{a}", "plain/path", "with space", "a:b", "back\\slash"])
+def test_a_path_is_taken_as_it_stands(path: str):
+    compose.write(["dataset=folder", f"dataset.path={path}", "dataset.resolution=32"])
+    assert load().dataset["path"] == path
+    compose.check()
+
+
+def test_values_of_hydras_grammar_stay_what_they_are():
+    compose.write(["objective/terms=[lecam,top_k]", "training.images=2e6", "sweep=losses", "sweep.seeds=[1,2]"])
+    params = load()
+    assert set(params.raw["objective"]["terms"]) == {"lecam", "top_k"} and params.run.training.images == 2_000_000
+    assert params.sweep is not None and params.sweep.seeds == (1, 2)
 
 
 def test_an_edit_of_params_is_noticed():
     compose.write([])
     text = Path("params.yaml").read_text()
     Path("params.yaml").write_text(text.replace("\nseed: 0\n", "\nseed: 7\n"))
-    with pytest.raises(ConfigError, match="seed is 7, conf/ says 0"):
+    with pytest.raises(ConfigError, match=r"seed is 7 in params\.yaml and 0 in conf/"):
         compose.check()
 
 

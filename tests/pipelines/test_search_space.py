@@ -150,13 +150,13 @@ def test_a_space_that_cannot_be_searched_is_refused(values: dict[str, Any], mess
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"trials": 0}, "trials: must be at least 1"),
+        ({"trials": 0}, "trials: 1 … 1,000,000 is needed, got 0"),
         ({"trials": None}, "trials: how many"),
         ({"seeds": []}, "seeds: at least one"),
         ({"seeds": [1, 1]}, "seeds: at least one, and each once"),
         ({"scheduler": "pbt", "seeds": [0, 1]}, "pbt hands checkpoints on"),
         ({"scheduler": "pbt", "confirm": 1}, "confirm: .* cannot be trained again"),
-        ({"confirm": -1}, "confirm: must not be negative"),
+        ({"confirm": -1}, "confirm: 0 … 10,000 is needed, got -1"),
         ({"scheduler": "asha", "seeds": [0, 1]}, "asha stops trials, not configurations of several seeds"),
         ({"scheduler": "asha", "reports": 1}, "reports of 2 or more"),
         ({"name": "a/../b"}, "name: letters, digits"),

@@ -351,7 +351,7 @@ REFUSED = {
     "empty space": (["sweep=seeds", "~sweep.space.n_critic"], "sweep.space: it is empty"),
     "no lambda": (["sweep=wgan_gp", "sweep.space.objective.choice=[hinge]"],
                   "sweep.space.lambda: hinge has no objective.penalties.gradient_penalty.weight"),
-    "no trials": (["sweep=losses", "sweep.trials=0"], "sweep.trials: must be at least 1, got 0"),
+    "no trials": (["sweep=losses", "sweep.trials=0"], "sweep.trials: 1 … 1,000,000 is needed, got 0"),
     "beyond what training accepts": (["sweep=wgan_gp", "sweep.space.n_critic.integer=[0,5]"],
                                      "n_critic=0 cannot be trained: objective.n_critic: must be at least 1"),
     "values that do not go together": (["sweep=losses", "networks=dcgan",

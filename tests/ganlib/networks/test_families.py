@@ -293,8 +293,8 @@ def test_sizes_that_do_not_fit_are_refused(family, shape, message):
     [
         ("mlp", {"conditioning": "projektion"}, "did you mean 'projection'"),
         ("mlp", {"latent": 2, "conditioning": "code"}, "networks.code_continuous: 2 codes leave no noise"),
-        ("dcgan", {"code_classes": 1}, "networks.code_classes: must be at least 2, got 1"),
-        ("subpixel", {"code_continuous": -1}, "networks.code_continuous: must not be negative"),
+        ("dcgan", {"code_classes": 1}, "networks.code_classes: 2 … 65,536 is needed, got 1"),
+        ("subpixel", {"code_continuous": -1}, "networks.code_continuous: 0 … 65,536 is needed"),
         ("dcgan", {"generator_norm": "spectral"}, "networks.generator_norm: spectral is for the discriminator"),
         ("autoencoder", {"body": "mlp", "generator_norm": "batch"}, "generator_norm: the layers of mlp have no norms"),
         ("autoencoder", {"discriminator_norm": "virtual"}, "discriminator_norm: virtual is for dcgan and subpixel"),
