@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from ganlib.config import require
-from ganlib.datasets import folder
+from ganlib.datasets.images import Unreadable, White, each, look, read, refusal, white_of
+from ganlib.datasets.listing import images_below
 from ganlib.metrics.features import Extractor, extract
 from ganlib.metrics.protocol import Evaluation, Protocol
 from pipelines.bar import images_bar
@@ -24,7 +25,8 @@ def evaluate_folders(real: Path, fake: Path, evaluation: Evaluation, images: int
                      classifier: Path | None = None) -> dict[str, Any]:
     """All numbers of the images below `fake` against those below `real`, with their protocol.
 
-    PNG, JPEG and other files, grey or in colour, of any size: the extractor resizes each. `images`: of each folder,
+    PNG, JPEG and other files, grey or in colour, of any size: the extractor resizes each. Those of more than 8 bits are
+    brought to 8 by one scale for each folder. `images`: of each folder,
     spread evenly over the names in their order; without it all. `classifier`: the file for `extractor: domain`. The
     protocol's `data_sha256` is of the real pixels.
     Raises ConfigError for a folder with fewer images than are needed, and for a file that cannot be read.
@@ -32,15 +34,17 @@ def evaluate_folders(real: Path, fake: Path, evaluation: Evaluation, images: int
     require(images is None or images >= 1, f"--images: at least 1, got {images}; without it all are taken")
     needed, found = evaluation.least, {}
     for where, root in (("--real", real), ("--fake", fake)):
-        files, _ = folder.images_below(root, where)
+        files = images_below(root, where).images
         found[where] = files if images is None else [files[place * len(files) // images] for place in range(images)]
         require(images is None or len(files) >= images, f"{where}: {root} holds {len(files)} images, fewer than the "
                 f"{images} asked for; lower --images")
         require(len(found[where]) >= needed, f"{where}: these are {len(found[where])} images of {root}, and at least "
                 f"{needed} are needed")
     network = make_extractor(evaluation, classifier)
-    real_features, _, data_sha256 = _features(network, found["--real"], evaluation.batch_size, "real images")
-    fake_features, logits, fake_sha256 = _features(network, found["--fake"], evaluation.batch_size, "generated images")
+    whites = [_white(root, found[where]) for where, root in (("--real", real), ("--fake", fake))]
+    real_features, _, data_sha256 = _features(network, found["--real"], whites[0], evaluation.batch_size, "real images")
+    fake_features, logits, fake_sha256 = _features(network, found["--fake"], whites[1], evaluation.batch_size,
+                                                   "generated images")
     protocol = Protocol(
         distance=network.distance, extractor=network.name, weights_sha256=network.weights_sha256,
         resize=network.resize, resize_method=network.resize_method, real_split="folder",
@@ -54,14 +58,23 @@ def evaluate_folders(real: Path, fake: Path, evaluation: Evaluation, images: int
     }  # fmt: skip
 
 
-def _features(network: Extractor, files: list[Path], batch_size: int, what: str) -> tuple[Tensor, Tensor, str]:
+def _white(root: Path, files: list[Path]) -> White:
+    """The scale of the files; ConfigError that names those that are no images."""
+    looks = list(each(files, look))
+    if broken := {error.path: error.reason for error in looks if isinstance(error, Unreadable)}:
+        raise refusal(broken, len(files), root, "repair it or remove it")
+    return White(deep=white_of(looks) or 65535)
+
+
+def _features(network: Extractor, files: list[Path], white: White, batch_size: int, what: str
+              ) -> tuple[Tensor, Tensor, str]:
     """Features (N, d) and logits (N, K) in the order of the files, and a hash of the pixels."""
     digest = hashlib.sha256()
     features: list[Tensor] = []
     logits: list[Tensor] = []
     with ThreadPoolExecutor() as pool, images_bar(len(files), what, stays=False) as bar:
         for start in range(0, len(files), batch_size):  # few, for they may be large
-            images = list(pool.map(folder.read, files[start:start + batch_size]))
+            images = list(pool.map(lambda path: read(path, white=white), files[start:start + batch_size]))
             for image in images:
                 digest.update(repr(image.shape).encode() + np.ascontiguousarray(image).data)
             feature, logit = _of_any_size(network, images, batch_size, bar.update)

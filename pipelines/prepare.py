@@ -11,7 +11,8 @@ import yaml
 
 from ganlib import build
 from ganlib.config import parse, require
-from ganlib.datasets.table import read_manifest
+from ganlib.datasets.listing import MOST, several
+from ganlib.datasets.table import Table, read_manifest
 from ganlib.metrics.protocol import Evaluation, require_enough
 from pipelines.bar import images_bar
 from pipelines.command import command
@@ -49,13 +50,29 @@ def main() -> None:
         raw = yaml.safe_load(arguments.params.read_text()) or {}
         manifest = run(raw.get("dataset"), evaluation=parse(Evaluation, raw.get("evaluation", {}), "evaluation"),
                        batch_size=raw.get("training", {}).get("batch_size", 1))
+    for word, text in said(manifest):
+        print(f"{word:<10}{text}")
+
+
+def said(manifest: dict[str, Any], directory: Path = TABLE) -> list[tuple[str, str]]:
+    """What there is to say of a table: (word, text), one a line."""
     counts = ", ".join(f"{split['images']} {name}" for name, split in manifest["splits"].items())
-    labels = f"{len(manifest['classes'])} classes" if manifest["classes"] else "no labels"
-    print(f"images  {counts} from {manifest['source']}")
+    lines = [("images", f"{counts} from {manifest['source']}")]
     if "validation" not in manifest["splits"]:
-        print("choice  by training images: these are too few for a validation split")
-    print(f"shape   {'×'.join(map(str, manifest['shape']))} uint8, {labels}")
-    print(f"hash    {manifest['sha256']}")
+        lines.append(("choice", "by training images: these are too few for a validation split"))
+    labels = f"{len(manifest['classes'])} classes" if manifest["classes"] else "no labels"
+    lines.append(("shape", f"{'×'.join(map(str, manifest['shape']))} uint8, {labels}"))
+    lines += [(word, text) for word, text in manifest["details"].get("said", [])]
+    splits = {split: Table.open(directory, split).label_counts for split in manifest["splits"]}
+    for label, name in enumerate(manifest["classes"][:MOST]):
+        each = ", ".join(f"{counts[label]} {split}" for split, counts in splits.items())
+        lines.append((f"class {label}", f"{name}: {each}"))
+    if (more := len(manifest["classes"]) - MOST) > 0:
+        lines.append(("", f"and {more} more"))
+    if absent := [name for name, count in zip(manifest["classes"], splits["test"], strict=True)
+                  if not count]:
+        lines.append(("caution", f"no test images of {several(absent)}: no number will tell of these"))
+    return [*lines, ("hash", manifest["sha256"])]
 
 
 if __name__ == "__main__":

@@ -2,37 +2,40 @@
 
     folder/a.png, folder/b.jpg …              images without labels
     folder/<label>/…/a.png                    images with labels: the name of the first sub-folder
+    folder/train/…, folder/test/…             either of these, in splits of its own (validation may be there too)
 """
 
-import hashlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-from PIL import Image, ImageOps
 
 from ganlib.config import ConfigError, require
-from ganlib.datasets import table
+from ganlib.datasets import images, table
+from ganlib.datasets.images import White
+from ganlib.datasets.layout import Layout, layout
+from ganlib.datasets.listing import Listing, endings, images_below, several, shown, types
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm"}
-GREY_MODES = {"1", "L", "LA", "La", "I", "F"}  # and I;16 in its byte orders
 CHUNK = 256  # images decoded at a time
-LEAST_VALIDATION = 100  # images: with fewer of them, generators would be told apart by chance
+DARK = 15  # of 255: what a whole data set may not stay below
 
 
 @dataclass(frozen=True)
 class Config:
     """path: the folder. resolution: side of the square images, in pixels.
 
-    fit: "crop" the centre square, or "pad" to a square with the background; then resized (bicubic,
-    antialiased). channels: 1 grey, 3 colour; None: as the images are, refused where some are grey and some are
-    not. background: 0 black … 255 white, behind transparent pixels and in the padding. test_share, validation_share:
-    parts of the images that are the test split, by which generators are reported, and the validation split, by which
-    they are chosen; which ones depends on their names and the seed alone. There is no validation split where it would
-    have fewer than LEAST_VALIDATION images.
+    fit: "crop" the centre, or "pad" with the background; then resized (bicubic, antialiased). channels: 1 grey, 3
+    colour; None: as the images are, refused where some are grey and some are not. background: 0 black … 255 white,
+    behind transparent pixels and in the padding. test_share, validation_share: parts of the images, and of each class,
+    that are the test split, by which generators are reported, and the validation split, by which they are chosen; which
+    ones depends on their names and the seed alone. There is no validation split where it would have fewer than
+    LEAST_VALIDATION images.
+    splits: "auto": sub-folders that are named like splits are the splits; "none": they are classes.
+    labels: a file with them, see ganlib.datasets.labels; relative to the folder.
+    white: the value in the files that is white; None: 255, and of deeper grey images that of the number of bits which
+    holds them all. broken: "refuse" files that cannot be read, or "leave_out". max_pixels: of an image.
     """
 
     path: str
@@ -43,6 +46,11 @@ class Config:
     test_share: float = 0.1
     validation_share: float = 0.1
     seed: int = 0
+    splits: Literal["auto", "none"] = "auto"
+    labels: str | None = None
+    white: float | None = None
+    broken: Literal["refuse", "leave_out"] = "refuse"
+    max_pixels: int = images.MAX_PIXELS
 
     def __post_init__(self) -> None:
         require(4 <= self.resolution <= 4096, f"resolution: 4 … 4096 is needed, got {self.resolution}")
@@ -51,150 +59,121 @@ class Config:
         require(0 < self.test_share < 1, f"test_share: above 0 and below 1 is needed, got {self.test_share}")
         require(0 <= self.validation_share < 1 - self.test_share, "validation_share: at least 0, and so that images to "
                 f"train on are left beside test_share, is needed, got {self.validation_share}")
+        require(self.white is None or 0 < self.white < float("inf"), f"white: above 0 is needed, got {self.white}")
+        require(self.max_pixels >= 1, f"max_pixels: at least 1 is needed, got {self.max_pixels}")
+
+    @property
+    def root(self) -> Path:
+        """The folder."""
+        return Path(self.path).expanduser()
+
+    @property
+    def labels_file(self) -> Path | None:
+        """The file with the labels, if they come from one."""
+        return None if self.labels is None else self.root / Path(self.labels).expanduser()
 
 
 def prepare(config: Config, directory: Path, progress: Callable[[int, int], None] = lambda done, total: None,
             check: Callable[[dict[str, int]], None] = lambda images: None) -> None:
     """Write the table. progress(done, total) is called as images are written, and before that check(images of each
-    split), which may raise.
+    split), which may raise; again, if images are then left out.
 
-    Raises ConfigError that names the file for an image that cannot be read, or says why the folder is no data set.
+    Raises ConfigError that names all files that cannot be read, or says why the folder is no data set.
     """
-    root = Path(config.path).expanduser()
-    paths, ignored = images_below(root)
-    labels, classes = _labels(paths, root)
-    channels = config.channels or _common_channels(paths)
-    names = [path.relative_to(root).as_posix() for path in paths]
-    positions = _split(names, config)
-    check({split: len(those) for split, those in positions.items()})
-    done = 0
+    found = images_below(config.root)
+    paths, broken = found.images, {}
+    plan = _planned(config, found, paths, check)
+    looks, failed = _look(config, paths, decode=config.broken == "leave_out")
+    if failed and config.broken == "refuse":
+        raise _refusal(config, paths)
+    if failed:
+        broken, paths = failed, [path for path in paths if path not in failed]
+        require(bool(paths), f"dataset.path: none of the {len(failed)} images in {shown(config.root)} can be read")
+        plan = _planned(config, found, paths, check)
+    channels = config.channels or _common_channels(dict(zip(paths, looks, strict=True)))
+    deep = images.white_of(looks)
+    white = White(deep or 65535) if config.white is None else White(config.white, config.white, config.white)
+    shape = (channels, config.resolution, config.resolution)
+    done = brightest = 0
 
     def chunks(positions: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-        nonlocal done
-        with ThreadPoolExecutor() as pool:  # decoding and resizing leave Python's lock
-            for start in range(0, len(positions), CHUNK):
-                piece = positions[start:start + CHUNK]
-                images = pool.map(lambda position: _read(paths[position], config, channels), piece)
-                yield np.stack(list(images)), None if labels is None else labels[piece]
-                progress(done := done + len(piece), len(paths))
+        nonlocal done, brightest
+        for start in range(0, len(positions), CHUNK):
+            piece = positions[start:start + CHUNK]
+            read = list(images.each([paths[position] for position in piece], lambda path: images.fitted(
+                path, shape, config.fit, config.background, white, config.max_pixels)))
+            if failed := {image.path: image.reason for image in read if isinstance(image, images.Unreadable)}:
+                raise _refusal(config, paths, failed)
+            brightest = max(brightest, *(int(image.max()) for image in read))
+            if (done := done + len(piece)) == len(paths) and brightest <= DARK:  # before an older table is replaced
+                raise _too_dark(config, brightest, white.deep if deep else white.eight)
+            yield np.stack(read), None if plan.labels is None else plan.labels[piece]
+            progress(done, len(paths))
 
-    splits = {split: (len(those), chunks(those)) for split, those in positions.items()}
-    table.write(directory, splits, shape=(channels, config.resolution, config.resolution),
-                name=root.resolve().name, source=f"folder {config.path}", classes=classes,
-                details={"config": asdict(config), "ignored_files": ignored})
-
-
-def images_below(root: Path, where: str = "dataset.path") -> tuple[list[Path], int]:
-    """The image files below root in the order of their names, and how many other files there are. ConfigError, which
-    begins with `where`, if root is no folder or holds fewer than 2 images."""
-    if not root.is_dir():
-        raise ConfigError(f"{where}: {root} is not a folder")
-    files = [path for path in sorted(root.rglob("*")) if path.is_file()
-             and not any(part.startswith(".") for part in path.relative_to(root).parts)]
-    images = [path for path in files if path.suffix.lower() in SUFFIXES]
-    if len(images) < 2:
-        raise ConfigError(f"{where}: {root} holds {len(images)} images of the types "
-                          f"{', '.join(sorted(SUFFIXES))}; at least 2 are needed")
-    return images, len(files) - len(images)
+    table.write(directory, {split: (len(those), chunks(those)) for split, those in plan.splits.items()}, shape=shape,
+                name=shown(config.root.resolve().name) or "images", source=f"folder {config.path}",
+                classes=plan.classes, details=_details(config, found, plan, broken, deep))
 
 
-def _labels(paths: list[Path], root: Path) -> tuple[np.ndarray | None, tuple[str, ...]]:
-    parts = [path.relative_to(root).parts for path in paths]
-    loose = [path for path, names in zip(paths, parts, strict=True) if len(names) == 1]
-    if len(loose) == len(paths):
-        return None, ()
-    if loose:
-        within = next(path for path, names in zip(paths, parts, strict=True) if len(names) > 1)
-        raise ConfigError(f"dataset.path: {within} lies in a sub-folder (its label) and {loose[0]} in none; "
-                          "put all images into sub-folders named after their labels, or none")
-    classes = tuple(sorted({names[0] for names in parts}))
-    return np.array([classes.index(names[0]) for names in parts], np.int64), classes
+def _planned(config: Config, found: Listing, paths: list[Path], check: Callable[[dict[str, int]], None]) -> Layout:
+    plan = layout(config.root, found, paths, (config.test_share, config.validation_share), config.seed,
+                  config.labels_file, config.splits == "auto")
+    check({split: len(those) for split, those in plan.splits.items()})
+    return plan
 
 
-def _common_channels(paths: list[Path]) -> int:
-    first: dict[int, Path] = {}
-    for path in paths:
-        with _opened(path) as image:
-            first.setdefault(1 if image.mode in GREY_MODES or image.mode.startswith("I;") else 3, path)
+def _look(config: Config, paths: list[Path], decode: bool) -> tuple[list[images.Look], dict[Path, str]]:
+    """What is known of the images that can be read, in their order, and why the others cannot be."""
+    floats = config.white is not None
+    found = list(images.each(paths, lambda path: images.look(path, config.max_pixels, floats, decode)))
+    return ([seen for seen in found if isinstance(seen, images.Look)],
+            {error.path: error.reason for error in found if isinstance(error, images.Unreadable)})
+
+
+def _refusal(config: Config, paths: list[Path], known: dict[Path, str] | None = None) -> ConfigError:
+    """What to say once a first one cannot be read: all that cannot be are named at once."""
+    broken = {**(known or {}), **_look(config, paths, decode=True)[1]}
+    return images.refusal(broken, len(paths), config.root, "repair or remove what is broken, or write "
+                          "dataset.broken=leave_out")
+
+
+def _common_channels(looks: dict[Path, images.Look]) -> int:
+    first: dict[bool, Path] = {}
+    for path, seen in looks.items():
+        first.setdefault(seen.grey, path)
     if len(first) > 1:
-        raise ConfigError(f"dataset.channels: {first[1]} is grey and {first[3]} is in colour; "
+        raise ConfigError(f"dataset.channels: {shown(first[True])} is grey and {shown(first[False])} is in colour; "
                           "set dataset.channels to 1 (all become grey) or 3 (all become colour)")
-    return next(iter(first))
+    return 1 if True in first else 3
 
 
-def _split(names: list[str], config: Config) -> dict[str, np.ndarray]:
-    """Which of the names are in each split, positions in their order: those whose hash with the seed is smallest are
-    the test split, the next ones the validation split.
-
-    So the splits do not depend on the order of the files, and a new file moves at most one other across each border.
-    """
-    hashes = [hashlib.sha256(f"{config.seed}/{name}".encode()).digest() for name in names]
-    ordered = np.array(sorted(range(len(names)), key=hashes.__getitem__))
-    test = min(max(round(len(names) * config.test_share), 1), len(names) - 1)
-    validation = min(round(len(names) * config.validation_share), len(names) - 1 - test)
-    if validation < LEAST_VALIDATION:
-        validation = 0
-    splits = {"train": ordered[test + validation:], "validation": ordered[test:test + validation],
-              "test": ordered[:test]}
-    return {split: np.sort(those) for split, those in splits.items() if len(those)}
+def _too_dark(config: Config, brightest: int, white: float) -> ConfigError:
+    if brightest == 0:
+        return ConfigError(f"dataset.path: all images in {shown(config.root)} are black")
+    value = brightest / 255 * white
+    return ConfigError(f"dataset.white: the brightest pixel of all images would be {brightest} of 255, almost black; "
+                       f"write the value that is white in them, e.g. dataset.white={value:.3g}")
 
 
-def _opened(path: Path) -> Image.Image:
-    try:
-        return Image.open(path)
-    except Exception as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: Exception) -> ConfigError:
-    return ConfigError(f"{path}: cannot be read as an image ({error}); repair it or remove it from the folder")
-
-
-def read(path: Path, background: int = 255) -> np.ndarray:
-    """An image as it is: uint8 (1, H, W) if it is grey, else (3, H, W); `background` shows where it is transparent.
-
-    Raises ConfigError that names the file, if it cannot be read."""
-    try:
-        with Image.open(path) as file:
-            image = _opaque(file, background)
-            pixels = np.asarray(image if image.mode == "L" else image.convert("RGB"))
-            return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
-    except Exception as error:  # a decoder that meets a damaged file can raise anything
-        raise _unreadable(path, error) from error
-
-
-def _read(path: Path, config: Config, channels: int) -> np.ndarray:
-    """uint8 (channels, resolution, resolution)"""
-    try:
-        with Image.open(path) as file:
-            image = _opaque(file, config.background).convert("L" if channels == 1 else "RGB")
-            size, bicubic = (config.resolution, config.resolution), Image.Resampling.BICUBIC
-            if config.fit == "crop":
-                image = ImageOps.fit(image, size, bicubic)
-            else:
-                image = ImageOps.pad(image, size, bicubic, color=(config.background,) * channels)
-            return np.asarray(image).reshape(*size, channels).transpose(2, 0, 1)
-    except Exception as error:  # a decoder that meets a damaged file can raise anything
-        raise _unreadable(path, error) from error
-
-
-def _opaque(file: Image.Image, background: int) -> Image.Image:
-    """Upright, of 8 bits, L where it is grey, and without transparency."""
-    grey = file.mode in GREY_MODES or file.mode.startswith("I;")
-    image = ImageOps.exif_transpose(_eight_bits(file))
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        behind = Image.new("RGBA", image.size, (background,) * 3 + (255,))
-        image = Image.alpha_composite(behind, image.convert("RGBA"))
-    return image.convert("L") if grey else image
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """16-bit grey scaled to 8 bits, which Pillow's own conversion would cut off at 255."""
-    if image.mode == "F":
-        raise ValueError("its pixels are floats, of no agreed range; save it with 8 or 16 bits")
-    if image.mode != "I" and not image.mode.startswith("I;16"):
-        return image
-    values = np.asarray(image)
-    if values.min() < 0 or values.max() > 65535:
-        raise ValueError("its pixels are 32-bit numbers beyond 0 … 65535; save it with 8 or 16 bits")
-    return Image.fromarray((values / 257).round().astype(np.uint8))
+def _details(config: Config, found: Listing, plan: Layout, broken: dict[Path, str], deep: int | None) -> dict[str, Any]:
+    """For the manifest: the configuration, what was left out and taken for granted, and `said`, that in words."""
+    labels = config.labels_file
+    others = [path for path in found.others if labels is None or path.resolve() != labels.resolve()]
+    said = []
+    if plan.given:
+        said.append(["splits", ", ".join(f"{split} as in {name}/" for split, name in plan.given.items())
+                     + "; dataset.splits=none would take these folders for classes"])
+    if deep and config.white is None:
+        said.append(["white", f"{deep.bit_length()}-bit: {deep} is white"])
+    if others:
+        said.append(["left out", types(others)])
+    for what, paths in (("links to nothing", found.dangling), ("neither files nor folders", found.special)):
+        if paths:
+            said.append(["left out", f"{len(paths)} {what}"])
+    unread = images.reasons(broken, config.root)
+    if unread:
+        said.append(["left out", f"{len(unread)} files that cannot be read: {several(unread)}"])
+    left_out = {"other_types": endings(others), "dangling": len(found.dangling), "special": len(found.special),
+                "broken": unread}
+    return {"config": asdict(config), "splits": plan.given, "white": config.white or deep or 255,
+            "left_out": left_out, "said": said}

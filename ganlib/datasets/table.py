@@ -3,7 +3,7 @@
     table/train.arrow   columns `image`: fixed-shape tensor uint8 (C, H, W), and `label`: int64, where there are any
     table/validation.arrow, where there are images enough: not trained on; by these generators are chosen
     table/test.arrow    by these they are reported
-    table/manifest.json name, source, shape, classes, splits: {split: {images, sha256}}, sha256: the data hash, …
+    table/manifest.json name, source, shape, classes, splits: {split: {images, sha256}}, sha256: the data hash, details
 
 The hashes are over the pixels and labels, not over the files' bytes: the same data has the same hash wherever it came
 from. An Arrow file holds one record batch, so that a split is one contiguous array on the disk.
@@ -159,7 +159,8 @@ def write(directory: str | Path, splits: Mapping[str, tuple[int, Chunks]], *, sh
           source: str, classes: Iterable[str] = (), details: Mapping[str, Any] | None = None) -> None:
     """Write a table: all of it or nothing. An older table at `directory` is replaced when the new one is complete.
 
-    splits: name → (number of images, pieces of the split in order); `details` are added to the manifest.
+    splits: name → (number of images, pieces of the split in order); `details`: what else to keep in the manifest; its
+    `said`, pairs (word, text), are lines for people.
     Raises OSError (ENOSPC) if the disk has no room, with what is needed; ConfigError if `directory` holds other things.
     """
     directory, classes = Path(directory), tuple(classes)
@@ -179,7 +180,7 @@ def write(directory: str | Path, splits: Mapping[str, tuple[int, Chunks]], *, sh
                        for split, (images, chunks) in splits.items()}
             content = {"shape": list(shape), "classes": list(classes), "splits": written}
             digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-            manifest = {"name": name, "source": source, **content, "sha256": digest, **(details or {})}
+            manifest = {"name": name, "source": source, **content, "sha256": digest, "details": dict(details or {})}
             (partial / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
             if directory.exists():
                 shutil.rmtree(directory)

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from ganlib.config import ConfigError
-from ganlib.datasets import folder
+from ganlib.datasets import images
 from ganlib.metrics.features import extract, extractor
 from ganlib.metrics.protocol import Evaluation, ProtocolMismatch, require_equal
 from pipelines import evaluate
@@ -94,7 +94,7 @@ def test_only_so_many_of_each(place: Path) -> None:
     assert (found["protocol"]["real_images"], found["protocol"]["generated_images"]) == (20, 20)
     digest = hashlib.sha256()
     for index in range(20):
-        image = folder.read(place / "real" / f"{index * 50 // 20:03d}.png")
+        image = images.read(place / "real" / f"{index * 50 // 20:03d}.png")
         digest.update(repr(image.shape).encode() + image.tobytes())
     assert found["protocol"]["data_sha256"] == digest.hexdigest()
     with pytest.raises(ConfigError, match=r"--fake: .*/fake holds 40 images, fewer than the 45 asked for"):

@@ -27,9 +27,26 @@ def test_a_mixed_folder_becomes_a_table_and_three_lines(workplace):
     train = Table.open(workplace / "data" / "table", "train")
     assert len(train) == 270 and train.shape == (3, 16, 16)
     lines = finished.stdout.splitlines()
-    assert lines == ["images  270 train, 30 test from folder images",
-                     "choice  by training images: these are too few for a validation split",
-                     "shape   3×16×16 uint8, no labels", f"hash    {train.manifest['sha256']}"]
+    assert lines == ["images    270 train, 30 test from folder images",
+                     "choice    by training images: these are too few for a validation split",
+                     "shape     3×16×16 uint8, no labels", f"hash      {train.manifest['sha256']}"]
+
+
+def test_classes_and_what_is_left_out_are_said(workplace, monkeypatch, capsys):
+    for k, path in enumerate(sorted((workplace / "images").iterdir())):
+        (workplace / "images" / str(k % 25)).mkdir(exist_ok=True)
+        path.rename(workplace / "images" / str(k % 25) / path.name)
+    (workplace / "images" / "rare").mkdir()
+    Image.new("L", (20, 20), 9).save(workplace / "images" / "rare" / "1.png")
+    (workplace / "images" / "notes.txt").write_text("")
+    monkeypatch.chdir(workplace)
+    monkeypatch.setattr(sys, "argv", ["prepare"])
+    prepare.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2:5] == ["shape     3×16×16 uint8, 26 classes", "left out  1 files of other types: .txt (1)",
+                          "class 0   0: 11 train, 1 test"]
+    assert [line.split()[2] for line in lines[4:24]] == [f"{label}:" for label in range(20)]
+    assert lines[24:26] == ["          and 6 more", "caution   no test images of rare: no number will tell of these"]
 
 
 def test_what_the_last_stage_needs_is_known_to_the_first(workplace, monkeypatch, capsys):

@@ -1,0 +1,49 @@
+"""Which images are in which split: by their names and the seed alone, and each class in the same shares."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def cut(names: Sequence[str], labels: Sequence[str], wanted: dict[str, int], seed: int) -> dict[str, np.ndarray]:
+    """So many images for each of the splits `wanted`, the rest for train: positions in their order.
+
+    Of each class, the names whose hash with the seed is smallest are in the first split, the next ones in the second.
+    How many these are is the class's share of what is wanted, rounded up or down; and one less than the class has, at
+    most, so that at least one is trained on. So the splits do not depend on the order of the files, and a new file
+    moves few others. There must be that many images: the sum of `wanted` is at most names less classes.
+    """
+    hashes = [hashlib.sha256(os.fsencode(f"{seed}/{name}")).digest() for name in names]
+    members: dict[str, list[int]] = {}
+    for position in sorted(range(len(names)), key=hashes.__getitem__):
+        members.setdefault(labels[position], []).append(position)
+    sizes = {label: len(those) for label, those in members.items()}
+    splits, taken = {}, dict.fromkeys(members, 0)
+    for split, total in wanted.items():
+        room = {label: size - 1 - taken[label] for label, size in sizes.items()}
+        parts = _apportioned(total, sizes, room, f"{seed}/{split}")
+        splits[split] = [position for label, those in members.items()
+                         for position in those[taken[label]:taken[label] + parts[label]]]
+        taken = {label: taken[label] + parts[label] for label in members}
+    splits["train"] = [position for label, those in members.items() for position in those[taken[label]:]]
+    return {split: np.array(sorted(those), np.int64) for split, those in splits.items()}
+
+
+def _apportioned(total: int, sizes: dict[str, int], room: dict[str, int], seed: str) -> dict[str, int]:
+    """How many of the total come from each class: its share of them, rounded down, and one more for those that luck and
+    a large fraction favour. The luck of a class depends on its name, and stays when others come and go: sequential
+    Poisson sampling, Ohlsson 1998, which takes each class with a probability close to its fraction."""
+    whole = sum(sizes.values())
+    parts = {label: min(total * size // whole, room[label]) for label, size in sizes.items()}
+    fractions = {label: total * size % whole for label, size in sizes.items()}
+    order = sorted(sizes, key=lambda label: _luck(seed, label) / max(fractions[label], 1e-9))
+    while missing := total - sum(parts.values()):  # more than once, where classes have no room for their share
+        for label in [label for label in order if parts[label] < room[label]][:missing]:
+            parts[label] += 1
+    return parts
+
+
+def _luck(seed: str, label: str) -> int:
+    return int.from_bytes(hashlib.sha256(os.fsencode(f"{seed}/{label}")).digest()[:8])
