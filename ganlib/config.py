@@ -87,6 +87,20 @@ def _name(hint: Any) -> str:
     return getattr(hint, "__name__", None) if isinstance(hint, type) else str(hint).replace("typing.", "")  # type: ignore[return-value]
 
 
+def _of_one(hints: list[Any], value: Any, where: str) -> Any:
+    """The value as the first of these types that it is. If one of them alone has its outward form, a list or none, what
+    is wrong with it is said of that one."""
+    alike = [hint for hint in hints if (typing.get_origin(hint) is tuple) == isinstance(value, list | tuple)]
+    if len(alike or hints) == 1:
+        return _convert((alike or hints)[0], value, where)
+    for hint in alike:
+        try:
+            return _convert(hint, value, where)
+        except ConfigError:
+            continue
+    raise ConfigError(f"{where}: a value of type {' or '.join(map(_name, hints))} is needed, got {value!r}")
+
+
 def _convert(hint: Any, value: Any, where: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any:
@@ -94,8 +108,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None
-        (inner,) = [argument for argument in arguments if argument is not type(None)]
-        return _convert(inner, value, where)
+        return _of_one([argument for argument in arguments if argument is not type(None)], value, where)
     if origin is typing.Literal:
         if value not in arguments:
             raise ConfigError(f"{where}: {value!r} is not a choice{suggest(str(value), map(str, arguments))}")

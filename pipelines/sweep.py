@@ -36,6 +36,7 @@ from typing import Any
 import torch
 from ray.tune import TuneError
 
+from ganlib import build
 from ganlib.config import ConfigError, require
 from ganlib.datasets.table import read_manifest
 from ganlib.files import write_json
@@ -80,10 +81,9 @@ class Plan:
                 "distance; write 1000")
         manifest = self.manifest = read_manifest(TABLE)
         require_enough(params.evaluation, {split: about["images"] for split, about in manifest["splits"].items()})
-        resolution = params.dataset.get("resolution", manifest["shape"][1])
-        there, chosen = (manifest["name"], manifest["shape"][1]), (_dataset(params), resolution)
-        require(there == chosen, f"{TABLE} holds {there[0]} of {there[1]} px, and {chosen[0]} of {chosen[1]} px was "
-                "chosen; compose that, and run `python -m pipelines.prepare`")
+        there, chosen = f"{manifest['name']} of {manifest['shape'][1]}×{manifest['shape'][2]} px", _chosen(params)
+        require(there == chosen, f"{TABLE} holds {there}, and {chosen} was chosen; compose that, and run `python -m "
+                "pipelines.prepare`")
         interval = -(-self.sweep.images // self.sweep.reports)
         batch = params.run.training.batch_size
         require(interval >= batch, f"sweep.reports: {self.sweep.reports} in {self.sweep.images} images would be closer "
@@ -147,10 +147,11 @@ def space_of(params: Params) -> Space:
     return Space(params.sweep.space, composer(params.raw), groups)
 
 
-def _dataset(params: Params) -> str:
-    """What the manifest of the chosen data set has as its name."""
-    path = params.dataset.get("path")
-    return Path(path).resolve().name if params.dataset["name"] == "folder" and path else params.dataset["name"]
+def _chosen(params: Params) -> str:
+    """Name and size that the table of the chosen data set has."""
+    _, config = build.component("datasets", params.dataset)
+    height, width = size if isinstance(size := config.resolution, tuple) else (size, size)
+    return f"{getattr(config, 'title', params.dataset['name'])} of {height}×{width} px"
 
 
 def composer(raw: dict[str, Any]) -> Callable[[list[str]], dict[str, Any]]:

@@ -24,7 +24,7 @@ DARK = 15  # of 255: what a whole data set may not stay below
 
 @dataclass(frozen=True)
 class Config:
-    """path: the folder. resolution: side of the square images, in pixels.
+    """path: the folder. resolution: side of the square images, in pixels, or their height and width.
 
     fit: "crop" the centre, or "pad" with the background; then resized (bicubic, antialiased). channels: 1 grey, 3
     colour; None: as the images are, refused where some are grey and some are not. background: 0 black … 255 white,
@@ -39,7 +39,7 @@ class Config:
     """
 
     path: str
-    resolution: int
+    resolution: int | tuple[int, int]
     fit: Literal["crop", "pad"] = "crop"
     channels: Literal[1, 3] | None = None
     background: int = 255
@@ -53,7 +53,8 @@ class Config:
     max_pixels: int = images.MAX_PIXELS
 
     def __post_init__(self) -> None:
-        require(4 <= self.resolution <= 4096, f"resolution: 4 … 4096 is needed, got {self.resolution}")
+        require(all(4 <= side <= 4096 for side in self.size),
+                f"resolution: 4 … 4096 is needed, or [height,width] of such, got {self.resolution}")
         require(0 <= self.background <= 255,
                 f"background: 0 (black) … 255 (white) is needed, got {self.background}")
         require(0 < self.test_share < 1, f"test_share: above 0 and below 1 is needed, got {self.test_share}")
@@ -61,6 +62,16 @@ class Config:
                 f"train on are left beside test_share, is needed, got {self.validation_share}")
         require(self.white is None or 0 < self.white < float("inf"), f"white: above 0 is needed, got {self.white}")
         require(self.max_pixels >= 1, f"max_pixels: at least 1 is needed, got {self.max_pixels}")
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the images."""
+        return self.resolution if isinstance(self.resolution, tuple) else (self.resolution, self.resolution)
+
+    @property
+    def title(self) -> str:
+        """The name of the table."""
+        return shown(self.root.resolve().name) or "images"
 
     @property
     def root(self) -> Path:
@@ -93,7 +104,7 @@ def prepare(config: Config, directory: Path, progress: Callable[[int, int], None
     channels = config.channels or _common_channels(dict(zip(paths, looks, strict=True)))
     deep = images.white_of(looks)
     white = White(deep or 65535) if config.white is None else White(config.white, config.white, config.white)
-    shape = (channels, config.resolution, config.resolution)
+    shape = (channels, *config.size)
     done = brightest = 0
 
     def chunks(positions: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
@@ -111,7 +122,7 @@ def prepare(config: Config, directory: Path, progress: Callable[[int, int], None
             progress(done, len(paths))
 
     table.write(directory, {split: (len(those), chunks(those)) for split, those in plan.splits.items()}, shape=shape,
-                name=shown(config.root.resolve().name) or "images", source=f"folder {config.path}",
+                name=config.title, source=f"folder {config.path}",
                 classes=plan.classes, details=_details(config, found, plan, broken, deep))
 
 

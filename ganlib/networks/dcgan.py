@@ -1,6 +1,7 @@
-"""The deep convolutional GAN: Radford et al. 2016, arXiv:1511.06434, at any size base·2ᵏ with base 4 to 7. Its fig. 1
-has a width of 128 at 64 pixels, and a uniform prior."""
+"""The deep convolutional GAN: Radford et al. 2016, arXiv:1511.06434, at any size base·2ᵏ, the smaller side of
+which is 4 to 7 pixels at its base. Its fig. 1 has a width of 128 at 64 pixels, and a uniform prior."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -26,16 +27,24 @@ class Config(Options):
         require(self.generator_norm != "spectral", "generator_norm: spectral is for the discriminator; write batch")
 
 
-def stages(shape: tuple[int, int, int]) -> tuple[int, int]:
-    """Image shape (C, H, W) → (base size, number of doublings from there): 28 → (7, 2), 32 → (4, 3), 64 → (4, 4)."""
+def stages(shape: tuple[int, int, int]) -> tuple[tuple[int, int], int]:
+    """Image shape (C, H, W) → (height and width of the base, number of doublings from there), with a smaller side of 4
+    to 7 pixels at the base: 28×28 → ((7, 7), 2), 32×32 → ((4, 4), 3), 48×64 → ((6, 8), 3)."""
     _, height, width = shape
-    base, doublings = height, 0
-    while base % 2 == 0 and base >= 8:
-        base, doublings = base // 2, doublings + 1
-    if height != width or base > 7 or base < 4 or doublings == 0:
-        raise ConfigError(f"networks: images of {height}×{width} do not come from doubling 4 to 7 pixels; "
-                          "prepare square ones, e.g. dataset.resolution=32 or 64")
-    return base, doublings
+    doublings = _doublings(min(height, width))
+    if doublings == 0 or height % 2**doublings or width % 2**doublings:
+        smaller = min(filter(_doublings, range(8, 4097)), key=lambda side: abs(side - min(height, width)))
+        step = 2**_doublings(smaller)
+        near = [max(round(side / step) * step, smaller) for side in (height, width)]
+        raise ConfigError(f"networks: images of {height}×{width} do not come from doubling ones whose smaller side is "
+                          "4 to 7 pixels; write dataset.resolution="
+                          + (f"{near[0]}" if height == width else f"[{near[0]},{near[1]}]") + ", or networks=mlp")
+    return (height >> doublings, width >> doublings), doublings
+
+
+def _doublings(side: int) -> int:
+    """How often 4 to 7 pixels have to be doubled to make that side; 0 if it cannot be."""
+    return next((times for times in range(1, 11) if side % 2**times == 0 and 4 <= side >> times <= 7), 0)
 
 
 class Generator(players.Generator):
@@ -47,7 +56,7 @@ class Generator(players.Generator):
         channels = config.width * 2 ** (doublings - 1)
         self.bottom = channels
         # A transposed convolution of a 1×1 map is a linear map, and faster as one.
-        self.project = nn.Linear(self.inputs, channels * self.base**2, bias=False)
+        self.project = nn.Linear(self.inputs, channels * math.prod(self.base), bias=False)
         layers: list[nn.Module] = [self.norm(channels), nn.ReLU(inplace=True)]
         for _ in range(doublings - 1):
             layers += [nn.ConvTranspose2d(channels, channels // 2, 4, stride=2, padding=1, bias=False)]
@@ -58,7 +67,7 @@ class Generator(players.Generator):
         self.apply(_initialize)
 
     def paint(self, z: Tensor, label: Tensor | None) -> Tensor:
-        bottom = self.project(self.tell(z, label)).view(-1, self.bottom, self.base, self.base)
+        bottom = self.project(self.tell(z, label)).view(-1, self.bottom, *self.base)
         return self.layers(bottom, label)
 
 
@@ -77,7 +86,7 @@ class Discriminator(players.Discriminator):
                        norm2d(norm, 2 * channels), nn.LeakyReLU(0.2)]
             channels *= 2
         self.layers = nn.Sequential(*layers)
-        self.make_heads(channels * base**2)
+        self.make_heads(channels * math.prod(base))
         self.apply(_initialize)
 
     def describe(self, images: Tensor, label: Tensor | None) -> Tensor:

@@ -5,6 +5,8 @@ convolution of four channels per image channel, whose pixels are then interleave
 and the discriminator begins with the reverse: the same receptive fields for a fraction of the time.
 """
 
+import math
+
 from torch import Tensor, nn
 
 from ganlib.config import ConfigError
@@ -15,8 +17,9 @@ from ganlib.networks import dcgan
 from ganlib.networks.dcgan import Config
 
 
-def stages(shape: tuple[int, int, int]) -> tuple[int, int]:
-    """Image shape (C, H, W) → (base size, doublings up to half the image): 28 → (7, 1), 32 → (4, 2), 64 → (4, 3)."""
+def stages(shape: tuple[int, int, int]) -> tuple[tuple[int, int], int]:
+    """Image shape (C, H, W) → (height and width of the base, doublings up to half the image): 28×28 → ((7, 7), 1),
+    48×64 → ((6, 8), 2)."""
     base, doublings = dcgan.stages(shape)
     if doublings < 2:
         raise ConfigError(f"networks: images of {shape[1]}×{shape[2]} are too small for subpixel; take networks=dcgan")
@@ -34,7 +37,7 @@ def encoder(config: Config, inputs: int, shape: tuple[int, int, int]) -> tuple[n
         convolution = nn.Conv2d(channels, 2 * channels, kernel, stride=2, padding=1)
         layers += [constrained(norm, convolution), norm2d(norm, 2 * channels), nn.LeakyReLU(0.2)]
         channels *= 2
-    return nn.Sequential(*layers), channels * (-(-base // 2)) ** 2
+    return nn.Sequential(*layers), channels * math.prod(-(-side // 2) for side in base)
 
 
 class Generator(players.Generator):
@@ -44,7 +47,7 @@ class Generator(players.Generator):
         super().__init__(config, classes, config.generator_norm)
         self.base, doublings = stages(shape)
         channels = self.bottom = config.width * 2**doublings
-        self.project = nn.Linear(self.inputs, channels * self.base**2)
+        self.project = nn.Linear(self.inputs, channels * math.prod(self.base))
         layers: list[nn.Module] = [self.norm(channels), nn.ReLU(inplace=True)]
         for _ in range(doublings):
             layers += [nn.ConvTranspose2d(channels, channels // 2, 4, stride=2, padding=1),
@@ -54,7 +57,7 @@ class Generator(players.Generator):
         self.layers = Sequence(*layers)
 
     def paint(self, z: Tensor, label: Tensor | None) -> Tensor:
-        bottom = self.project(self.tell(z, label)).view(-1, self.bottom, self.base, self.base)
+        bottom = self.project(self.tell(z, label)).view(-1, self.bottom, *self.base)
         return self.layers(bottom, label)
 
 

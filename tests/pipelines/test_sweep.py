@@ -361,7 +361,7 @@ REFUSED = {
     "reports closer than batches": (["sweep=wgan_gp", "sweep.images=100"], "write 6 or fewer"),
     "no learning rate to change": (["sweep=seeds", "sweep.scheduler=pbt", "sweep.seeds=[0]"], "the space has none"),
     "no distance": (["sweep=wgan_gp", "training.monitor_images=0"], "configurations are ranked by that distance"),
-    "other data": (["sweep=wgan_gp", "dataset.resolution=32"], "data/table holds images of 16 px, and images of 32 px"),
+    "other data": (["sweep=wgan_gp", "dataset.resolution=32"], "holds images of 16×16 px, and images of 32×32 px"),
     "no such storage": (["sweep=wgan_gp", "cluster.storage=/proc/nowhere"], "storage: /proc/nowhere/sweeps/"),
 }  # fmt: skip
 

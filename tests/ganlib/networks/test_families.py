@@ -13,7 +13,7 @@ from ganlib.config import ConfigError
 from ganlib.verdict import Verdict
 
 SMALL = {"dcgan": {"width": 4}, "subpixel": {"width": 4}, "mlp": {"width": 8, "depth": 2}, "autoencoder": {"width": 4}}
-SHAPES = [(1, 28, 28), (3, 32, 32), (3, 64, 64)]
+SHAPES = [(1, 28, 28), (3, 32, 32), (3, 64, 64), (3, 48, 64), (1, 36, 28)]
 CLASSES = 3
 TOLD = ["concat", "projection", "classifier", "code", "classes"]  # every conditioning but none
 CONDITIONED = [(family, how) for family in ("dcgan", "subpixel", "mlp") for how in TOLD]
