@@ -48,6 +48,8 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
     except FileNotFoundError:
         raise ConfigError(f"{path}: not found; {remedy}") from None
     except OSError as error:
+        if error.errno == errno.ENOMEM:  # that says nothing of the file
+            raise
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); {remedy}") from None
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
         raise ConfigError(f"{path}: not JSON ({str(error)[:200]}); {remedy}") from None

@@ -9,14 +9,17 @@ The hashes are over the pixels and labels, not over the files' bytes: the same d
 from. An Arrow file holds one record batch, so that a split is one contiguous array on the disk.
 """
 
+import dataclasses
 import errno
 import functools
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +27,58 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from ganlib.config import ConfigError
+from ganlib.config import ConfigError, parse, require
 from ganlib.datasets import order
+from ganlib.files import NO_SPACE, read_json
 
 Chunks = Iterable[tuple[np.ndarray, np.ndarray | None]]  # (uint8 (n, C, H, W), int64 (n,) or None), one piece at a time
 
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+AGAIN = "prepare the data again"
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split in the manifest."""
+
+    images: int
+    sha256: str  # of its pixels and labels
+
+    def __post_init__(self) -> None:
+        require(1 <= self.images <= 10**12, f"images: at least 1, got {self.images}")
+        _require_hash(self.sha256)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What manifest.json holds."""
+
+    name: str
+    source: str
+    shape: tuple[int, int, int]
+    classes: tuple[str, ...]
+    splits: dict[str, Split]
+    sha256: str
+    details: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        require(_is_name(self.name), f"name: a printable one without slashes is needed, got {self.name[:100]!r}")
+        channels, *sides = self.shape
+        require(channels in (1, 3) and all(1 <= side <= 4096 for side in sides),
+                f"shape: 1 or 3 channels, and sides of 1 … 4096, got {self.shape}")
+        require(len(set(self.classes)) == len(self.classes) and all(self.classes),
+                "classes: each has a name of its own")
+        require("train" in self.splits, "splits: train is missing")
+        require(all(_is_name(name) for name in self.splits), "splits: names that can be printed, without slashes")
+        _require_hash(self.sha256)
+
+
+def _is_name(text: str) -> bool:
+    """Is it one part of a path, that can be printed?"""
+    return text.isprintable() and "/" not in text and "\\" not in text and text not in ("", ".", "..")
+
+
+def _require_hash(text: str) -> None:
+    require(re.fullmatch("[0-9a-f]{64}", text) is not None, f"sha256: 64 hexadecimal digits, got {text[:100]!r}")
 
 
 class Table:
@@ -55,8 +104,10 @@ class Table:
             has_labels = "label" in batch.schema.names
             labels = batch.column("label").to_numpy(zero_copy_only=True) if has_labels else None
         except (OSError, ValueError, KeyError, AttributeError) as error:  # pa.ArrowInvalid is a ValueError
+            if os.strerror(errno.ENOMEM) in str(error):  # that says nothing of the table. Arrow gives no errno
+                raise
             raise ConfigError(f"{path}: cannot be read as the table its manifest describes ({error}); "
-                              "prepare the data again") from error
+                              f"{AGAIN}") from error
         return cls(images, labels, tuple(manifest["classes"]), manifest)
 
     @classmethod
@@ -145,14 +196,26 @@ def choosing(directory: str | Path) -> tuple[str, Table]:
 
 
 def read_manifest(directory: str | Path) -> dict[str, Any]:
-    """The manifest of a table; ConfigError if there is none."""
+    """The manifest of a table, as a `Manifest` in plain mappings; ConfigError if there is none, or none that `write`
+    wrote."""
     path = Path(directory) / "manifest.json"
+    raw = read_json(path, AGAIN)
     try:
-        return json.loads(path.read_text())
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: there is no image table; prepare the data first") from None
-    except ValueError as error:
-        raise ConfigError(f"{path}: not a manifest ({error}); prepare the data again") from error
+        manifest = parse(Manifest, raw)
+        found = dataclasses.asdict(manifest)
+        require(json.loads(json.dumps(found)) == raw, "some numbers are text")
+        require(manifest.sha256 == _digest(manifest.shape, manifest.classes, manifest.splits),
+                "sha256: it is not that of its shape, classes and splits")
+    except (ConfigError, RecursionError) as error:
+        raise ConfigError(f"{path}: {error}; {AGAIN}") from None
+    return found
+
+
+def _digest(shape: Iterable[int], classes: Iterable[str], splits: "Mapping[str, Split]") -> str:
+    """The hash of the data: of all that a run can see of a table."""
+    content = {"shape": list(shape), "classes": list(classes),
+               "splits": {name: dataclasses.asdict(split) for name, split in splits.items()}}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def write(directory: str | Path, splits: Mapping[str, tuple[int, Chunks]], *, shape: tuple[int, int, int], name: str,
@@ -178,10 +241,9 @@ def write(directory: str | Path, splits: Mapping[str, tuple[int, Chunks]], *, sh
             partial.mkdir()
             written = {split: _write_split(partial / f"{split}.arrow", images, chunks, shape, classes)
                        for split, (images, chunks) in splits.items()}
-            content = {"shape": list(shape), "classes": list(classes), "splits": written}
-            digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-            manifest = {"name": name, "source": source, **content, "sha256": digest, "details": dict(details or {})}
-            (partial / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+            manifest = Manifest(name, source, shape, classes, written, _digest(shape, classes, written),
+                                dict(details or {}))
+            (partial / "manifest.json").write_text(json.dumps(dataclasses.asdict(manifest), indent=2) + "\n")
             if directory.exists():
                 shutil.rmtree(directory)
             partial.rename(directory)
@@ -190,7 +252,7 @@ def write(directory: str | Path, splits: Mapping[str, tuple[int, Chunks]], *, sh
 
 
 def _write_split(path: Path, count: int, chunks: Chunks, shape: tuple[int, int, int],
-                 classes: tuple[str, ...]) -> dict[str, Any]:
+                 classes: tuple[str, ...]) -> Split:
     """Stream the pixels into a scratch file, then copy that as one record batch: memory stays at one piece."""
     raw = path.with_suffix(".raw")
     digest, all_labels = hashlib.sha256(), []
@@ -219,7 +281,7 @@ def _write_split(path: Path, count: int, chunks: Chunks, shape: tuple[int, int, 
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
         writer.write_batch(batch)
     raw.unlink()
-    return {"images": count, "sha256": digest.hexdigest()}
+    return Split(count, digest.hexdigest())
 
 
 def _check_labels(labels: np.ndarray | None, classes: tuple[str, ...]) -> None:

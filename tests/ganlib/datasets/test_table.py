@@ -1,4 +1,5 @@
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -96,7 +97,7 @@ def test_arrays_that_are_no_table_are_refused(images, labels, classes, message):
 
 
 def test_a_missing_cut_or_foreign_file_is_named(tmp_path):
-    with pytest.raises(ConfigError, match=r"manifest\.json: there is no image table; prepare"):
+    with pytest.raises(ConfigError, match=r"manifest\.json: not found; prepare the data again$"):
         Table.open(tmp_path / "table", "train")
     write(tmp_path / "table")
     with pytest.raises(ConfigError, match="no split 'validation'; there are: train, test"):
@@ -110,6 +111,107 @@ def test_a_missing_cut_or_foreign_file_is_named(tmp_path):
     arrow.unlink()
     with pytest.raises(ConfigError, match=r"train\.arrow: cannot be read"):
         Table.open(tmp_path / "table", "train")
+
+
+def edited(*path, to):
+    """The manifest with another value at that path of keys, in JSON; REMOVED takes the key away."""
+    def edit(manifest):
+        within = manifest
+        for key in path[:-1]:
+            within = within[key]
+        if to is REMOVED:
+            del within[path[-1]]
+        else:
+            within[path[-1]] = to
+        return json.dumps(manifest)
+    return edit
+
+
+REMOVED = object()
+EDITS = {
+    **{f"without {key}": edited(key, to=REMOVED) for key in ("name", "source", "shape", "classes", "splits", "sha256",
+                                                             "details")},
+    **{f"{key} null": edited(key, to=None) for key in ("name", "source", "shape", "classes", "splits", "sha256")},
+    **{f"name {name!r}": edited("name", to=name) for name in ("../../x", "a/b", "a\\b", "", "..", "a\nb", 3, ["x"])},
+    "without train": edited("splits", "train", to=REMOVED),
+    "without the images": edited("splits", "train", "images", to=REMOVED),
+    "without a split's hash": edited("splits", "train", "sha256", to=REMOVED),
+    "no images": edited("splits", "train", "images", to=0),
+    "fewer images": edited("splits", "train", "images", to=19),
+    "negative images": edited("splits", "train", "images", to=-20),
+    "a part of an image": edited("splits", "train", "images", to=20.5),
+    "images as text": edited("splits", "train", "images", to="20"),
+    "images true": edited("splits", "train", "images", to=True),
+    "images beyond all memory": edited("splits", "train", "images", to=10**30),
+    "many images": edited("splits", "train", "images", to=10**11),
+    "images NaN": edited("splits", "train", "images", to=float("nan")),
+    "images infinite": edited("splits", "train", "images", to=float("inf")),
+    "a split that is a path": edited("splits", "../train", to={"images": 20, "sha256": "0" * 64}),
+    "a split that is a number": edited("splits", "train", to=20),
+    "another split": edited("splits", "more", to={"images": 20, "sha256": "0" * 64}),
+    "splits as a list": edited("splits", to=[]),
+    "a short hash": edited("sha256", to="abc"),
+    "another hash": edited("sha256", to="0" * 64),
+    "four sides": edited("shape", to=[3, 4, 5, 6]),
+    "two channels": edited("shape", to=[2, 4, 5]),
+    "turned": edited("shape", to=[3, 5, 4]),
+    "no height": edited("shape", to=[3, 0, 5]),
+    "a negative height": edited("shape", to=[3, -4, -5]),
+    "a huge side": edited("shape", to=[3, 4, 5000]),
+    "sides as text": edited("shape", to=["3", "4", "5"]),
+    "shape as text": edited("shape", to="345"),
+    "two classes of one name": edited("classes", to=["a", "a"]),
+    "fewer classes": edited("classes", to=["a"]),
+    "classes as text": edited("classes", to="ab"),
+    "nested classes": edited("classes", to=[["a"], ["b"]]),
+    "details as a list": edited("details", to=[]),
+    "one key more": edited("extra", to=1),
+    "deeply nested": lambda manifest: json.dumps(manifest)[:-1] + ', "x": ' + "[" * 100_000,
+    "deep details": lambda manifest: json.dumps(manifest | {"details": 0})[:-2] + "[" * 900 + "]" * 900 + "}",
+    "a list": lambda manifest: "[]",
+    "a number": lambda manifest: "3",
+    "empty": lambda manifest: "",
+    "cut": lambda manifest: json.dumps(manifest)[:-20],
+    "no JSON": lambda manifest: "name: toy",
+    "not UTF-8": lambda manifest: b"\xff\xfe" + json.dumps(manifest).encode(),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS)
+def test_an_edited_manifest_is_refused_whatever_the_edit(tmp_path, edit):
+    write(tmp_path / "table")
+    path = tmp_path / "table" / "manifest.json"
+    content = edit(json.loads(path.read_text()))
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    for read in (lambda: table.read_manifest(tmp_path / "table"), lambda: Table.open(tmp_path / "table", "train")):
+        with pytest.raises(ConfigError, match=r"manifest\.json: .*prepare the data again$"):
+            read()
+
+
+def test_what_a_manifest_may_hold_is_kept(tmp_path):
+    write(tmp_path / "table", details={"said": [["left out", "nothing"]], "deep": [[[1]]]}, name="été (2020)",
+          classes=("C++", "T-shirt (blue)"))
+    manifest = table.read_manifest(tmp_path / "table")
+    assert manifest["name"] == "été (2020)" and manifest["details"]["deep"] == [[[1]]]
+    assert manifest["classes"] == ("C++", "T-shirt (blue)") and manifest["shape"] == SHAPE
+    with pytest.raises(ConfigError, match="name: a printable one without slashes"):
+        write(tmp_path / "table", name="../x")
+
+
+def test_a_lack_of_memory_is_no_fault_of_the_table(tmp_path):
+    write(tmp_path / "table", count=200_000)
+    script = """
+import resource
+from ganlib.datasets.table import Table
+pages = int(open("/proc/self/statm").read().split()[0])
+resource.setrlimit(resource.RLIMIT_AS, (pages * 4096 + 4_000_000, resource.RLIM_INFINITY))
+try:
+    Table.open("table", "train")
+except OSError as error:
+    print(error)
+"""
+    finished = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert finished.stdout == "Memory mapping file failed: Cannot allocate memory\n", finished
 
 
 def test_an_older_table_is_replaced_only_by_a_complete_one(tmp_path):
