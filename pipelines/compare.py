@@ -13,7 +13,6 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from ganlib.config import ConfigError
@@ -47,7 +46,7 @@ def read(place: str) -> Ranked:
     """What a metrics.json holds, or the tags of a registered version. ConfigError if there is none."""
     if match := VERSION.fullmatch(place):
         name, version, alias = match.groups()
-        client = MlflowClient(tracking.store())
+        client = tracking.client(writes=False)
         try:
             tags = (client.get_model_version(name, version) if version
                     else client.get_model_version_by_alias(name, alias)).tags

@@ -79,8 +79,7 @@ def register(model: Path = MODEL, evaluation: Path = EVALUATION, report: Path = 
         "standard_error": str(measured[distance].get("standard_error")),
         **{key: str(entry["value"]) for key, entry in numbers.items()},
     }  # fmt: skip
-    mlflow.set_tracking_uri(tracking.store())
-    client = MlflowClient()
+    client = tracking.use_store()
     found = client.search_model_versions(f"name = '{name}' and tags.identity = '{identity}'")
     version = str(found[0].version) if found else _create(client, name, model, description, tags)
     _describe(client, name, version, tags, evaluation, report, measured, description["images_seen"])

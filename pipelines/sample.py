@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def images(model: str, count: int, seed: int, truncation: float = 1.0, label: int | None = None) -> "np.ndarray":
     """uint8 images (count, C, H, W) of a `models:/…` or `runs:/…` URI, or of a directory with generator.safetensors."""
     if ":/" in model:
-        mlflow.set_tracking_uri(tracking.store())
+        tracking.use_store(writes=False)
         row = {"seed": [seed], "truncation": [truncation], **({} if label is None else {"label": [label]})}
         return mlflow.pyfunc.load_model(model).predict(pd.DataFrame(row), params={"n": count})
     import torch

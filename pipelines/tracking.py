@@ -22,12 +22,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import DBAPIError
 
 from ganlib.files import write_json
-from pipelines import project
+from pipelines import database, project
+from pipelines.command import first_line
 
 JOURNAL, STATE = "journal.jsonl", "mlflow.json"
 SEND_EVERY = 5.0  # seconds between two sendings of metrics
@@ -36,11 +39,27 @@ BATCH = 1000  # metrics MLflow takes at once
 METRIC_NAME = re.compile(r"[\w\-. :/]{1,250}")  # what MLflow takes
 
 log = logging.getLogger(__name__)
+logging.getLogger("mlflow.store").setLevel(logging.CRITICAL)  # pages of what is one warning here
 
 
 def store() -> str:
     """The URI of the tracking store and registry."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project.directory()}/mlflow.db"
+    return os.environ.get("MLFLOW_TRACKING_URI") or database.uri_of(project.directory() / "mlflow.db")
+
+
+def client(writes: bool = True) -> MlflowClient:
+    """What all that speaks to the store begins with. A store of sqlite's is made where it lacks. ConfigError if it
+    cannot be used, `writes`: written to; see `database.ready`."""
+    if path := database.path_of(store()):
+        database.ready(path, writes)
+    return MlflowClient(store())
+
+
+def use_store(writes: bool = True) -> MlflowClient:
+    """The same, where MLflow is also used by functions that are no client's."""
+    ready = client(writes)
+    mlflow.set_tracking_uri(store())
+    return ready
 
 
 def use(uri: str | None) -> None:
@@ -56,13 +75,10 @@ def shown(uri: str) -> str:
 
 
 def open_store(experiment: str) -> str | None:
-    """Create the schema and the experiment where they lack; gives the experiment's id, None if the store is away.
-
-    Called once, before workers use the store: the first use of a new sqlite store by several processes corrupts it.
-    """
+    """Create the store and the experiment where they lack; gives the experiment's id, None if the store is away."""
     os.environ["MLFLOW_TRACKING_URI"] = store()  # for the workers that this process starts
     try:
-        return _experiment(MlflowClient(store()), experiment)
+        return _experiment(client(), experiment)
     except Exception as error:
         log.warning("%s cannot be reached (%s); the run's journal keeps what is logged", shown(store()), short(error))
         return None
@@ -71,11 +87,9 @@ def open_store(experiment: str) -> str | None:
 def _experiment(client: MlflowClient, name: str) -> str:
     if found := client.get_experiment_by_name(name):
         return found.experiment_id
-    # Beside the database and absolute, or each working directory would have artifacts of its own.
-    database = store().removeprefix("sqlite:///")
-    beside = Path(database).resolve().parent / "mlartifacts" if database != store() else None
+    path = database.path_of(store())
     try:
-        return client.create_experiment(name, beside.as_uri() if beside else None)
+        return client.create_experiment(name, database.artifacts_of(path).as_uri() if path else None)
     except MlflowException:  # made by another process meanwhile; or deleted, and MLflow says how to restore it
         if found := client.get_experiment_by_name(name):
             return found.experiment_id
@@ -167,9 +181,9 @@ def send(directory: Path) -> str | None:
     with _alone(directory) as alone:
         if not alone:
             return None
-        client, state = MlflowClient(store()), _state(directory)
-        if not _exists(client, state["run_id"]):
-            state = {"run_id": _create_run(client, next(_records(directory))), "sent": 0}
+        to, state = client(), _state(directory)
+        if not _exists(to, state["run_id"]):
+            state = {"run_id": _create_run(to, next(_records(directory))), "sent": 0}
             _write_state(directory, state)
         pending = list(_records(directory, state["sent"]))
         metrics: list[Metric] = []
@@ -177,13 +191,13 @@ def send(directory: Path) -> str | None:
             metrics += [Metric(name, value, record["time"], record["images_seen"])
                         for name, value in record.get("metrics", {}).items()]
             if len(metrics) >= BATCH or "metrics" not in record:
-                _log_metrics(client, state["run_id"], metrics)
+                _log_metrics(to, state["run_id"], metrics)
                 metrics = []
-                _send_other(client, state["run_id"], directory, record)
+                _send_other(to, state["run_id"], directory, record)
                 state["sent"] = record["end"]
                 _write_state(directory, state)
         if metrics:
-            _log_metrics(client, state["run_id"], metrics)
+            _log_metrics(to, state["run_id"], metrics)
             state["sent"] = pending[-1]["end"]
             _write_state(directory, state)
         return state["run_id"]
@@ -326,9 +340,12 @@ def _alone(directory: Path) -> Iterator[bool]:
             yield True
 
 
-def short(error: Exception) -> str:
-    """The first line of an error, without what a URI in it may give away."""
-    return re.sub(r"//[^/@\s]*@", "//", (str(error).splitlines() or [type(error).__name__])[0])[:200]
+def short(error: BaseException) -> str:
+    """The first line of an error; of a database's, what that itself said and not what was tried with it."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, DBAPIError):
+        cause = cause.__cause__
+    return first_line(error if cause is None or cause.orig is None else cause.orig)
 
 
 def main() -> None:
