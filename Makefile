@@ -30,6 +30,7 @@ lint: setup
 	mypy
 
 ui: setup
+	python -m pipelines.tracking
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_DISABLE_TELEMETRY=true mlflow server --workers 1 \
 	  --host 127.0.0.1 --port $(PORT) --backend-store-uri sqlite:///mlflow.db --artifacts-destination ./mlartifacts
 

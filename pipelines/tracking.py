@@ -4,7 +4,9 @@
 
 All that is logged is first a line of runs/<name>/journal.jsonl; what MLflow lacks is then sent to it. So a store that
 cannot be reached costs nothing but one warning, a run that is resumed goes on in its MLflow run, and nothing is logged
-twice. runs/<name>/mlflow.json holds how far the journal was sent to which store, and the run's id there.
+twice. runs/<name>/mlflow.json holds how far the journal was sent to which store, and the run's id there. Where it is
+lost, the run is known by the tag `journal`, and all is sent again, of which the store keeps one. Lines of the journal
+that cannot be read are left out.
 
 The store is the one that MLFLOW_TRACKING_URI names, or mlflow.db of the project.
 """
@@ -17,6 +19,7 @@ import logging
 import os
 import re
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,14 +31,17 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import DBAPIError
 
-from ganlib.files import write_json
+from ganlib.config import ConfigError, require
+from ganlib.files import read_json, write_json
 from pipelines import database, project
-from pipelines.command import first_line
+from pipelines.command import command, first_line
 
 JOURNAL, STATE = "journal.jsonl", "mlflow.json"
 SEND_EVERY = 5.0  # seconds between two sendings of metrics
 RETRY_AFTER = (30.0, 600.0)  # seconds until a store that failed is tried again: at first, and, doubling, at most
 BATCH = 1000  # metrics MLflow takes at once
+START = {"experiment": "", "run_name": "", "params": {}, "tags": {}}  # what a journal's start says
+STATUS = {name: name for name in ("RUNNING", "FINISHED", "FAILED", "KILLED")}  # MLflow's
 METRIC_NAME = re.compile(r"[\w\-. :/]{1,250}")  # what MLflow takes
 
 log = logging.getLogger(__name__)
@@ -110,11 +116,14 @@ class Tracker:
         records = list(_records(self.directory))
         self._seen = {(name, record["images_seen"]) for record in records for name in record.get("metrics", ())}
         self._wait, self._next = 0.0, 0.0  # the pause after a failure, and the time before which nothing is sent
-        status = [record["status"] for record in records if "status" in record][-1:]
-        if not records:
-            self._append({"start": {"experiment": experiment, "run_name": run_name, "params": flatten(params),
+        if unreadable := sum(record.keys() == {"end"} for record in records):
+            log.warning("%s: %d of %d lines cannot be read and are left out", self.directory / JOURNAL, unreadable,
+                        len(records))
+        if not any("start" in record for record in records):
+            self._append({"start": {"id": uuid.uuid4().hex, "experiment": experiment, "run_name": run_name,
+                                    "params": flatten(params),
                                     "tags": {name: str(value) for name, value in tags.items()}}})
-        elif status and status != ["RUNNING"]:
+        if ended(self.directory):
             self._append({"status": "RUNNING"})
         self._send()
 
@@ -173,18 +182,21 @@ class Tracker:
             self._wait, self._next = 0.0, now + SEND_EVERY
 
 
-def send(directory: Path) -> str | None:
-    """Send what the store lacks of a journal; gives the id of the MLflow run. Raises what MLflow's client raises.
+def send(directory: Path, wait: bool = False) -> str | None:
+    """Send what the store lacks of a journal; gives the id of the MLflow run. Raises what MLflow's client raises, and
+    ConfigError for a store or a journal that cannot be used.
 
-    None, and nothing is sent, while another process is sending the same journal.
+    While another process is sending the same journal: None, and nothing is sent; or `wait` until it has.
     """
-    with _alone(directory) as alone:
+    with _alone(directory, wait) as alone:
         if not alone:
             return None
         to, state = client(), _state(directory)
         if not _exists(to, state["run_id"]):
-            state = {"run_id": _create_run(to, next(_records(directory))), "sent": 0}
+            state = {"run_id": _create_run(to, directory), "sent": 0}
             _write_state(directory, state)
+        if state["sent"] > (Path(directory) / JOURNAL).stat().st_size:  # of a journal that was lost
+            state["sent"] = 0
         pending = list(_records(directory, state["sent"]))
         metrics: list[Metric] = []
         for record in pending:
@@ -219,9 +231,9 @@ def history(directory: Path) -> list[dict[str, float]]:
 
 
 def ended(directory: Path) -> str | None:
-    """The status with which a run ended, by its journal; None if it has not."""
-    statuses = [record["status"] for record in _records(directory) if "status" in record]
-    return statuses[-1] if statuses and statuses[-1] != "RUNNING" else None
+    """How the run ended by its journal: FINISHED, FAILED or KILLED. None if it has not, or goes on again."""
+    status = [record["status"] for record in _records(directory) if "status" in record][-1:]
+    return status[0] if status and status != ["RUNNING"] else None
 
 
 def last(directory: Path) -> tuple[int, dict[str, float]] | None:
@@ -233,9 +245,8 @@ def last(directory: Path) -> tuple[int, dict[str, float]] | None:
         file.seek(max(0, path.stat().st_size - (1 << 16)))
         lines = file.read().split(b"\n")[:-1]  # what follows the last newline is being written
     for line in reversed(lines):
-        with contextlib.suppress(ValueError, TypeError):  # the first one may be cut
-            if "metrics" in (record := json.loads(line)):
-                return record["images_seen"], record["metrics"]
+        if "metrics" in (record := _read(line)):  # the first one may be cut
+            return record["images_seen"], record["metrics"]
     return None
 
 
@@ -260,10 +271,18 @@ def _exists(client: MlflowClient, run: str | None) -> bool:
         raise
 
 
-def _create_run(client: MlflowClient, record: dict[str, Any]) -> str:
+def _create_run(client: MlflowClient, directory: Path) -> str:
+    record = next((record for record in _records(directory) if "start" in record), None)
+    if record is None:
+        raise ConfigError(f"{directory / JOURNAL}: how the run began cannot be read; the command that runs it again "
+                          "writes it anew")
     start = record["start"]
-    run = client.create_run(_experiment(client, start["experiment"]), record["time"], start["tags"], start["run_name"])
-    return run.info.run_id
+    experiment, tags = _experiment(client, start["experiment"]), dict(start["tags"])
+    if name := start.get("id"):  # journals of older revisions have none
+        tags["journal"] = name
+        if found := client.search_runs([experiment], f"tags.journal = '{name}'"):
+            return found[0].info.run_id
+    return client.create_run(experiment, record["time"], tags, start["run_name"]).info.run_id
 
 
 def _log_metrics(client: MlflowClient, run: str, metrics: list[Metric]) -> None:
@@ -292,7 +311,8 @@ def _send_other(client: MlflowClient, run: str, directory: Path, record: dict[st
 
 
 def _records(directory: Path, start: int = 0) -> Iterator[dict[str, Any]]:
-    """The journal's records from byte `start` on, each with the byte at which it ends as "end"."""
+    """The journal's records from byte `start` on, each with the byte at which it ends as "end"; of a line that cannot
+    be read there is nothing but that."""
     path = Path(directory) / JOURNAL
     if not path.exists():
         return
@@ -303,7 +323,21 @@ def _records(directory: Path, start: int = 0) -> Iterator[dict[str, Any]]:
             if not line.endswith(b"\n"):
                 return  # being written, or torn by a kill
             end += len(line)
-            yield {**json.loads(line), "end": end}
+            yield {**_read(line), "end": end}
+
+
+def _read(line: bytes) -> dict[str, Any]:
+    """A line of a journal; {} if a lost disk or an editor left none of our records there."""
+    try:
+        record = json.loads(line)
+        start, metrics = record.get("start", START), record.get("metrics", {})
+        kinds = [(record["time"], int), (start["experiment"], str), (start["run_name"], str), (start["params"], dict),
+                 (start["tags"], dict), (record.get("tags", {}), dict), (record.get("artifact", ""), str),
+                 (record.get("folder", ""), str), (STATUS[record.get("status", "RUNNING")], str),
+                 (record["images_seen"] if metrics else 0, int), *((value, int | float) for value in metrics.values())]
+    except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
+        return {}
+    return record if all(isinstance(value, kind) for value, kind in kinds) else {}
 
 
 def drop_torn_line(path: Path) -> None:
@@ -315,13 +349,17 @@ def drop_torn_line(path: Path) -> None:
 
 
 def _states(directory: Path) -> dict[str, Any]:
-    path = Path(directory) / STATE
-    return json.loads(path.read_text()) if path.exists() else {}
+    try:
+        return read_json(Path(directory) / STATE, "")
+    except ConfigError:  # none, or lost: then the store knows the run
+        return {}
 
 
 def _state(directory: Path) -> dict[str, Any]:
     """The run's id in the present store, and how many bytes of the journal were sent there."""
-    return _states(directory).get(shown(store()), {"run_id": None, "sent": 0})
+    state: Any = _states(directory).get(shown(store()))
+    known = isinstance(state, dict) and isinstance(state.get("run_id"), str) and isinstance(state.get("sent"), int)
+    return dict(state) if known else {"run_id": None, "sent": 0}
 
 
 def _write_state(directory: Path, state: dict[str, Any]) -> None:
@@ -329,11 +367,11 @@ def _write_state(directory: Path, state: dict[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def _alone(directory: Path) -> Iterator[bool]:
-    """Whether this process is the only one that sends this journal, held until the end of the block."""
+def _alone(directory: Path, wait: bool = False) -> Iterator[bool]:
+    """Whether this process is the only one that sends this journal, held until the end of the block; or `wait`."""
     with (Path(directory) / "mlflow.lock").open("w") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             yield False
         else:
@@ -348,17 +386,34 @@ def short(error: BaseException) -> str:
     return first_line(error if cause is None or cause.orig is None else cause.orig)
 
 
+def _end(directory: Path, run: str) -> str:
+    """What there is to say of the end of a run that was sent. Someone may have opened or closed it in MLflow."""
+    if (status := ended(directory)) is None:
+        return "; it has not ended: the command that began it goes on with it"
+    if (there := client().get_run(run).info.status) == status:
+        return ""
+    client().set_terminated(run, status)
+    return f", as {status}; before, it was {there} there"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+", type=Path, metavar="runs/<name>")
-    for directory in parser.parse_args().runs:
-        if not (directory / JOURNAL).exists():
-            raise SystemExit(f"tracking: {directory / JOURNAL} does not exist; name the directory of a run")
+    parser.add_argument("runs", nargs="*", type=Path, metavar="runs/<name>", help="without any, the store is made")
+    runs = parser.parse_args().runs
+    with command("tracking", "the same command sends the rest"):
+        for directory in runs:
+            require((directory / JOURNAL).exists(), f"{directory / JOURNAL} does not exist; name a run's directory")
         try:
-            run = send(directory)
+            client()
+            for directory in runs:
+                if run := send(directory):
+                    print(f"{directory}: all of it is in MLflow, run {run}{_end(directory, run)}")
+                else:
+                    print(f"{directory}: another process is sending it")
+        except ConfigError:
+            raise
         except Exception as error:
-            raise SystemExit(f"tracking: {shown(store())} cannot be reached ({short(error)}); run this later") from None
-        print(f"{directory}: " + (f"all of it is in MLflow, run {run}" if run else "another process is sending it"))
+            raise ConfigError(f"{shown(store())} cannot be reached ({short(error)}); run this later") from None
 
 
 if __name__ == "__main__":

@@ -188,6 +188,112 @@ def test_a_lost_note_of_what_was_sent_doubles_no_metric(store, tmp_path):
     assert curve(client, runs(client)[0].info.run_id, "loss") == [(1, 1), (2, 2), (3, 3)]
 
 
+@pytest.mark.parametrize("content", [None, "", "\0\0\0", "[]", '{"sqlite": {}}', "here"])
+def test_a_lost_or_damaged_note_makes_no_second_run(store, tmp_path, content):
+    logged = tracker(tmp_path / "run")
+    for seen in (1, 2):
+        logged.log(seen, {"loss": 1.0 * seen, "nan": float("nan")})
+    (tmp_path / "run/x.png").write_bytes(b"picture")
+    logged.artifact("x.png")
+    logged.finish()
+    note = tmp_path / "run" / tracking.STATE
+    if content is None:
+        note.unlink()
+    else:
+        note.write_text(json.dumps({store: 5}) if content == "here" else content)
+    resumed = tracker(tmp_path / "run")
+    resumed.log(3, {"loss": 3.0})
+    resumed.finish()
+    client = MlflowClient(store)
+    (there,) = runs(client)
+    assert curve(client, there.info.run_id, "loss") == [(1, 1), (2, 2), (3, 3)] and there.info.status == "FINISHED"
+    assert len(client.get_metric_history(there.info.run_id, "nan")) == 2
+    assert there.info.run_id == tracking.run_id(tmp_path / "run")
+
+
+def test_two_runs_of_one_name_are_two(store, tmp_path):
+    tracker(tmp_path / "a"), tracker(tmp_path / "b")
+    assert len(runs(MlflowClient(store))) == 2
+
+
+@pytest.mark.parametrize("damage", [
+    b"\0" * 40, b'{"time": 1, "images_seen": 2, "met', b"[1]", b"5", b"\xff\xfe", b"", b"[" * 10_000,
+    b'{"time": 1, "metrics": {"loss": 2}}', b'{"images_seen": 2, "metrics": {"loss": 2}}',
+    b'{"time": 1, "images_seen": 2, "metrics": {"loss": "x"}}', b'{"time": 1, "start": {}}',
+    b'{"time": 1, "status": "BROKEN"}', b'{"time": 1, "tags": 3}'])
+def test_lines_that_cannot_be_read_are_left_out_and_said_once(store, tmp_path, damage, caplog):
+    logged = tracker(tmp_path / "run")
+    for seen in (1, 2, 3):
+        logged.log(seen, {"loss": float(seen)})
+    journal = tmp_path / "run" / tracking.JOURNAL
+    lines = journal.read_bytes().split(b"\n")
+    lines[2] = damage
+    journal.write_bytes(b"\n".join([*lines[:-1], damage, b""]))
+    assert tracking.last(tmp_path / "run") == (3, {"loss": 3.0})
+    (tmp_path / "run" / tracking.STATE).unlink()
+    MlflowClient(store).delete_run(runs(MlflowClient(store))[0].info.run_id)
+    resumed = tracker(tmp_path / "run")
+    resumed.log(4, {"loss": 4.0})
+    assert resumed.flush()
+    (said,) = caplog.messages
+    assert "journal.jsonl: 2 of 5 lines cannot be read" in said
+    client = MlflowClient(store)
+    (there,) = runs(client)
+    assert curve(client, there.info.run_id, "loss") == [(1, 1), (3, 3), (4, 4)]
+    assert [row["images_seen"] for row in tracking.history(tmp_path / "run")] == [1, 3, 4]
+
+
+def test_a_journal_that_lost_its_beginning_gets_another(store, tmp_path, monkeypatch):
+    logged = tracker(tmp_path / "run")
+    logged.log(1, {"loss": 1.0})
+    journal = tmp_path / "run" / tracking.JOURNAL
+    journal.write_bytes(b"\0" + journal.read_bytes()[1:])
+    (tmp_path / "run" / tracking.STATE).unlink()
+    monkeypatch.setattr(sys, "argv", ["tracking", str(tmp_path / "run")])
+    with pytest.raises(SystemExit, match=r"journal\.jsonl: how the run began cannot be read"):
+        tracking.main()
+    tracker(tmp_path / "run").finish()
+    assert sorted(run.data.metrics.get("loss") for run in runs(MlflowClient(store))) == [1, 1]  # the old one, and this
+
+
+def test_a_journal_that_is_lost_whole_goes_on_in_the_same_run(store, tmp_path):
+    tracker(tmp_path / "run").log(1, {"loss": 1.0})
+    (tmp_path / "run" / tracking.JOURNAL).unlink()
+    logged = tracker(tmp_path / "run")
+    logged.log(2, {"loss": 2.0})
+    logged.finish()
+    client = MlflowClient(store)
+    (there,) = runs(client)
+    assert curve(client, there.info.run_id, "loss") == [(1, 1), (2, 2)] and there.info.status == "FINISHED"
+
+
+def test_how_a_run_ended_is_known_and_mended_in_mlflow(store, tmp_path, monkeypatch, capsys):
+    run = tmp_path / "run"
+    assert tracking.ended(run) is None
+    logged = tracker(run)
+    monkeypatch.setattr(sys, "argv", ["tracking", str(run)])
+    tracking.main()
+    assert tracking.ended(run) is None and "it has not ended" in capsys.readouterr().out
+    logged.finish("FAILED")
+    assert tracking.ended(run) == "FAILED"
+    tracker(run)
+    assert tracking.ended(run) is None
+    logged.finish()
+    assert tracking.ended(run) == "FINISHED"
+    client = MlflowClient(store)
+    client.update_run(tracking.run_id(run), status="RUNNING")
+    tracking.main()
+    assert "as FINISHED; before, it was RUNNING there" in capsys.readouterr().out
+    assert client.get_run(tracking.run_id(run)).info.status == "FINISHED"
+
+
+def test_without_a_run_the_store_is_made(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/new.db")
+    monkeypatch.setattr(sys, "argv", ["tracking"])
+    tracking.main()
+    assert [found.name for found in MlflowClient(f"sqlite:///{tmp_path}/new.db").search_experiments()] == ["Default"]
+
+
 def test_only_one_process_sends_a_journal_at_a_time(store, tmp_path):
     tracker(tmp_path / "run")
     with tracking._alone(tmp_path / "run") as alone:
