@@ -71,6 +71,7 @@ from pipelines.measure import (
     run,
     use_cores,
 )
+from pipelines.names import safe
 from pipelines.params import load
 from pipelines.prepare import TABLE
 from pipelines.reference import CLASSIFIER, REFERENCE, others_of
@@ -132,7 +133,7 @@ def evaluate(evaluation: Evaluation, model: Path = MODEL, reference: Path = REFE
         known=others_of(table, evaluation.images).images, known_features=features["others"], real_images=train.images,
         classes=train.classes, seen=seen, truncation=evaluation.truncation, curves=curves,
     ), directory)  # fmt: skip
-    by_class = {f"class_share.{name}": {"value": share, "floor": stored["class_shares"][name]}
+    by_class = {f"class_share.{safe(name)}": {"value": share, "floor": stored["class_shares"][name]}
                 for name, share in shares.items()}
     _write_numbers(directory / "numbers", {**metrics, **by_class})
     result = {"distance": network.distance, "choice": choice, "failed": failure(choice, metrics[choice]),
@@ -270,19 +271,24 @@ def _write_numbers(directory: Path, metrics: dict[str, dict[str, Any]]) -> None:
     temporary.mkdir()
     for name, entry in metrics.items():
         scalars = {key: value for key, value in entry.items() if not isinstance(value, list)}  # what DVC's table takes
-        (temporary / f"{name.replace('/', '_')}.json").write_text(json.dumps(scalars) + "\n")
+        (temporary / f"{name}.json").write_text(json.dumps(scalars) + "\n")
     shutil.rmtree(directory, ignore_errors=True)
     temporary.rename(directory)
+
+
+def numbers_of(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """What metrics.json holds of numbers with a floor and a noise; a class may be called `value`, too."""
+    return {name: entry for name, entry in result.items()
+            if name not in ("protocol", "class_shares") and isinstance(entry, dict) and "value" in entry}
 
 
 def show(result: dict[str, Any]) -> str:
     """The table for people."""
     lines = [f"{'':32} {'value':>10} {'±':>10} {'floor':>10} {'untrained':>10}"]
-    for name, entry in result.items():
-        if isinstance(entry, dict) and "value" in entry:
-            cells = (f"{entry[key]:>10.4g}" if key in entry else f"{'':>10}"
-                     for key in ("value", "standard_error", "floor", "untrained"))
-            lines.append(f"{name:32} {' '.join(cells)}".rstrip())
+    for name, entry in numbers_of(result).items():
+        cells = (f"{entry[key]:>10.4g}" if key in entry else f"{'':>10}"
+                 for key in ("value", "standard_error", "floor", "untrained"))
+        lines.append(f"{name:32} {' '.join(cells)}".rstrip())
     if "class_shares" in result:
         lines.append("shares  " + ", ".join(f"{name} {share:.1%}" for name, share in result["class_shares"].items()))
     lines += [f"caution {caution}" for caution in result.get("cautions", [])]

@@ -28,6 +28,7 @@ from ganlib.config import ConfigError, require, take
 from ganlib.files import read_json, write_text
 from pipelines.command import command
 from pipelines.curves import over_images_seen
+from pipelines.names import safe
 from pipelines.params import PARAMS, read
 from pipelines.register import EVALUATION, MODEL
 from pipelines.revision import git_revision
@@ -256,7 +257,7 @@ def _shown(value: Any) -> str:
 def shares(found: Mapping[str, float], numbers: Path) -> list[dict[str, Any]]:
     """The class shares as bars, in percent of the widest; beside them, where the directory `numbers` of the evaluation
     tells them, the shares among real images."""
-    files = {name: numbers / f"class_share.{name.replace('/', '_')}.json" for name in found}
+    files = {name: numbers / f"class_share.{safe(name)}.json" for name in found}
     real = {name: take(Share, read_json(file, AGAIN), str(file), AGAIN).floor for name, file in files.items()
             if file.exists()}
     widest = max([*found.values(), *real.values(), 1e-9])

@@ -145,6 +145,7 @@ def ended(directory: Path, track: dict[str, Any], mirror: Mirror) -> Iterator[No
 
 
 def close(directory: Path, track: dict[str, Any], mirror: Mirror, status: str, reason: str) -> None:
+    """End the run in MLflow."""
     if directory.is_dir():  # it may have been removed
         tracker = tracking.Tracker(directory, **track)
         tracker.tag("end", reason)

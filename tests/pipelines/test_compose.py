@@ -84,12 +84,12 @@ def test_an_edit_of_conf_is_noticed_with_the_command_to_type():
     compose.check()
     file = Path("conf/objective/hinge.yaml")
     file.write_text(file.read_text().replace("n_critic: 1", "n_critic: 2"))
-    with pytest.raises(ConfigError, match=r"n_critic is 1 in params.yaml and 2 in conf/.*pipelines.compose objective=hinge"):
+    with pytest.raises(ConfigError, match=r"critic is 1 in .* and 2 in conf/.*pipelines.compose objective=hinge"):
         compose.check()
 
 
-@pytest.mark.parametrize("path", ["été", "猫/图片", "photos (2020)", "photos#1", "a,b", "x=y", 'the "good" ones', "it's",
-                                  "a[1]", "50%", "{a}", "plain/path", "with space", "a:b", "back\\slash"])
+@pytest.mark.parametrize("path", ["été", "猫/图片", "photos (2020)", "photos#1", "a,b", "x=y", "it's",
+                                  'the "best"', "a[1]", "50%", "{a}", "plain/path", "with space", "a:b", "back\\slash"])
 def test_a_path_is_taken_as_it_stands(path: str):
     compose.write(["dataset=folder", f"dataset.path={path}", "dataset.resolution=32"])
     assert load().dataset["path"] == path
@@ -97,7 +97,8 @@ def test_a_path_is_taken_as_it_stands(path: str):
 
 
 def test_values_of_hydras_grammar_stay_what_they_are():
-    compose.write(["objective/terms=[lecam,top_k]", "training.images=2e6", "sweep=losses", "sweep.seeds=[1,2]"])
+    compose.write(["objective/terms=[lecam,top_k]", "training.images=2e6", "sweep=losses", "sweep.seeds=[1,2]",
+                   "sweep.scheduler=none"])
     params = load()
     assert set(params.raw["objective"]["terms"]) == {"lecam", "top_k"} and params.run.training.images == 2_000_000
     assert params.sweep is not None and params.sweep.seeds == (1, 2)
