@@ -40,6 +40,18 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
 
 
+def require_writable(*paths: Path) -> None:
+    """ConfigError unless there can be files or directories at these paths: before anything is computed for them."""
+    for path in paths:
+        place = path.absolute()
+        while not place.exists():
+            place = place.parent
+        if place != path.absolute() and not place.is_dir():
+            raise ConfigError(f"{path}: cannot be written, since {place} is a file; name another place")
+        if not os.access(place, os.W_OK):
+            raise ConfigError(f"{path}: cannot be written, since {place} may not be; name another place")
+
+
 def read_json(path: Path, remedy: str) -> dict[str, Any]:
     """The mapping that a JSON file holds. ConfigError, which ends with the `remedy`, if there is none: no file, one
     that cannot be read, or one that holds something else."""

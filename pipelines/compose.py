@@ -22,7 +22,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ganlib.config import ConfigError, differences
-from ganlib.files import write_text
+from ganlib.files import require_writable, write_text
 from pipelines import project
 from pipelines.command import command
 from pipelines.params import PARAMS, parse_params, read
@@ -83,6 +83,7 @@ def main() -> None:
     parser.add_argument("choices", nargs="*", metavar="group=choice or key=value")
     arguments = parser.parse_args()
     with command("compose"):
+        require_writable(PARAMS)
         check() if arguments.check else write(arguments.choices)
     print(f"{PARAMS} is what conf/ composes to" if arguments.check else f"wrote {PARAMS}")
 

@@ -41,7 +41,7 @@ from torch import Tensor, nn
 from ganlib import seeds
 from ganlib.config import ConfigError, parse, require
 from ganlib.datasets.table import Table
-from ganlib.files import read_json, write_text
+from ganlib.files import read_json, require_writable, write_text
 from ganlib.metrics import (
     Statistics,
     classification_accuracy_score,
@@ -322,6 +322,7 @@ def main() -> None:
     start = time.monotonic()
     use_cores()
     with command("evaluate"):
+        require_writable(EVALUATION if real is None else out or Path())
         if real is None:
             stage(start)
         else:

@@ -16,7 +16,7 @@ import numpy as np
 from ganlib import seeds
 from ganlib.config import ConfigError, require
 from ganlib.datasets.table import Table
-from ganlib.files import write_text
+from ganlib.files import require_writable, write_text
 from ganlib.sampling import generator as generators
 from ganlib.sampling.pictures import grid
 from pipelines.command import command
@@ -76,6 +76,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=PAGE)
     arguments = parser.parse_args()
     with command("human_test"):
+        require_writable(arguments.out)
         out = human_test(**vars(arguments))
     print(f"→ {out}, {out.stat().st_size / 1e6:.1f} MB")
 

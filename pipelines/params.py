@@ -114,7 +114,8 @@ class Params:
 
 
 def parse_params(raw: dict[str, Any]) -> Params:
-    """All sections checked; ConfigError names the key that is wrong and what to write instead."""
+    """All sections checked, also together, on the data as far as it is known; ConfigError names the key that is wrong
+    and what to write instead."""
     if missing := [section for section in SECTIONS if section not in raw]:
         raise ConfigError(f"{PARAMS}: section {missing[0]} is missing; {COMPOSE}")
     for section in raw:
@@ -122,7 +123,7 @@ def parse_params(raw: dict[str, Any]) -> Params:
     composed = raw.get("composed")
     require(composed is None or (isinstance(composed, list) and all(isinstance(choice, str) for choice in composed)),
             f"composed: a list of choices is needed, got {composed!r}; {COMPOSE}")
-    build.component("datasets", raw["dataset"])
+    _, data = build.component("datasets", raw["dataset"])
     run = Run.parse({key: raw[key] for key in RUN if key in raw})
     params = Params(
         dataset=raw["dataset"],
@@ -134,6 +135,8 @@ def parse_params(raw: dict[str, Any]) -> Params:
         seed=run.seed,
         raw=raw,
     )
+    shape, classes = data.expected
+    run.check(shape, classes, params.cluster.workers, images=run.training.batch_size)  # how many, the table will tell
     require(params.registry.checkpoint == "last" or params.run.training.monitor_images > 0, "registry.checkpoint: "
             "which is best is not known where training.monitor_images is 0; write 1000, or registry.checkpoint=last")
     _, networks = build.component("networks", params.run.networks)

@@ -13,6 +13,7 @@ from ganlib import build
 from ganlib.config import parse, require
 from ganlib.datasets.listing import MOST, several
 from ganlib.datasets.table import Table, read_manifest
+from ganlib.files import require_writable
 from ganlib.metrics.protocol import Evaluation, require_enough
 from pipelines.bar import images_bar
 from pipelines.command import command
@@ -46,6 +47,7 @@ def main() -> None:
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     arguments = parser.parse_args()
     with command("prepare"):
+        require_writable(TABLE)
         # Only these sections: preparing data must not wait for an objective that is still being written.
         raw = yaml.safe_load(arguments.params.read_text()) or {}
         manifest = run(raw.get("dataset"), evaluation=parse(Evaluation, raw.get("evaluation", {}), "evaluation"),

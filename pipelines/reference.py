@@ -23,6 +23,7 @@ from safetensors.torch import save_file
 
 from ganlib.config import require
 from ganlib.datasets.table import Table, choosing
+from ganlib.files import require_writable
 from ganlib.metrics import (
     Statistics,
     classifier,
@@ -114,6 +115,7 @@ def main() -> None:
     start = time.monotonic()
     use_cores()
     with command("reference"):
+        require_writable(REFERENCE)
         result = reference(load().evaluation)
     protocol = result["protocol"]
     print(f"features  {protocol['extractor']} at {protocol['resize']} px of {protocol['real_images']:,} test images")

@@ -25,7 +25,7 @@ from PIL import Image
 from safetensors import SafetensorError, safe_open
 
 from ganlib.config import ConfigError, require, take
-from ganlib.files import read_json, write_text
+from ganlib.files import read_json, require_writable, write_text
 from pipelines.command import command
 from pipelines.curves import over_images_seen
 from pipelines.names import safe
@@ -390,6 +390,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=REPORT)
     arguments = parser.parse_args()
     with command("report"):
+        require_writable(arguments.out)
         out = report(arguments.model, arguments.evaluation, arguments.params, arguments.out)
     print(f"→ {out}, {out.stat().st_size / 1e6:.1f} MB")
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from ganlib.config import ConfigError, differences, take
 from ganlib.datasets.table import Table, read_manifest
-from ganlib.files import read_json, write_json
+from ganlib.files import read_json, require_writable, write_json
 from ganlib.sampling import generator as generators
 from ganlib.training import state
 from pipelines import project, tracking
@@ -269,6 +269,7 @@ def main() -> None:
     with command("train", "the same command goes on from the last checkpoint"):
         project.enter()
         params = load()
+        require_writable(MODEL, RUNS)
         tracking.use(params.cluster.tracking_uri)
         export(train(params), params.registry.checkpoint)
 

@@ -56,6 +56,11 @@ class Config:
         require(4 <= self.resolution <= 1024 and self.resolution % 4 == 0,
                 f"resolution: a multiple of 4 in 4 … 1024 is needed, got {self.resolution}")
 
+    @property
+    def expected(self) -> tuple[tuple[int, int, int], int]:
+        """Shape (C, H, W) of the table's images, and number of its classes."""
+        return (1, self.resolution, self.resolution), len(CLASSES)
+
 
 def prepare(config: Config, directory: Path, progress: Callable[[int, int], None] = lambda done, total: None,
             check: Callable[[dict[str, int]], None] = lambda images: None) -> None:

@@ -69,6 +69,11 @@ class Config:
         return self.resolution if isinstance(self.resolution, tuple) else (self.resolution, self.resolution)
 
     @property
+    def expected(self) -> tuple[tuple[int, int, int], int]:
+        """Shape (C, H, W) of the table's images and number of its classes; colour and 2, where only the files know."""
+        return (self.channels or 3, *self.size), 2
+
+    @property
     def title(self) -> str:
         """The name of the table."""
         return shown(self.root.resolve().name) or "images"

@@ -135,7 +135,7 @@ def test_the_command_prints_json_and_nothing_else(place: Path, result, monkeypat
     (["--real", "x", "--fake", "y", "--out", "."], "--out . is a directory"),
     (["--real", "{}/real", "--fake", "{}/fake", "--images", "-5"], "--images: at least 1, got -5"),
     (["--real", "x", "--fake", "y", "--extractor", "inceptoin"], "did you mean 'inception'"),
-    (["--real", "x", "--fake", "y", "--resize", "8"], "resize: at least 32"),
+    (["--real", "x", "--fake", "y", "--resize", "8"], "resize: 32 … 2,048 is needed"),
     (["--real", "{}/real", "--fake", "{}/fake", "--extractor", "domain", "--classifier", "no"], "no classifier here"),
 ])
 def test_wrong_arguments_are_refused(arguments, message, place: Path, monkeypatch, capsys) -> None:

@@ -353,7 +353,7 @@ REFUSED = {
                   "sweep.space.lambda: hinge has no objective.penalties.gradient_penalty.weight"),
     "no trials": (["sweep=losses", "sweep.trials=0"], "sweep.trials: 1 … 1,000,000 is needed, got 0"),
     "beyond what training accepts": (["sweep=wgan_gp", "sweep.space.n_critic.integer=[0,5]"],
-                                     "n_critic=0 cannot be trained: objective.n_critic: must be at least 1"),
+                                     "n_critic=0 cannot be trained: objective.n_critic: 1 … 1,000,000 is needed"),
     "values that do not go together": (["sweep=losses", "networks=dcgan",
                                         "sweep.space.discriminator_norm.only.objective=[wgan_gp]"],
                                        "objective=wgan_gp, discriminator_norm=batch cannot be trained"),
