@@ -73,7 +73,7 @@ def said(manifest: dict[str, Any], directory: Path = TABLE) -> list[tuple[str, s
         lines.append(("", f"and {more} more"))
     if absent := [name for name, count in zip(manifest["classes"], splits["test"], strict=True)
                   if not count]:
-        lines.append(("caution", f"no test images of {several(absent)}: no number will tell of these"))
+        lines.append(("caution", f"no test images of {several(absent)}: no number tells of these"))
     return [*lines, ("hash", manifest["sha256"])]
 
 

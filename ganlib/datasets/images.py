@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ganlib.config import ConfigError
-from ganlib.datasets.listing import several, shown
+from ganlib.datasets.listing import natural, several, shown
 
 # What Pillow reads by itself: EPS is a program, and would be run by Ghostscript.
 FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "AVIF", "BMP", "DIB", "GIF", "TIFF", "JPEG2000", "PPM")
@@ -77,13 +77,18 @@ def refusal(broken: dict[Path, str], total: int, root: Path, remedy: str) -> Con
     if len(broken) == 1:
         ((path, reason),) = broken.items()
         return ConfigError(f"{shown(path)}: cannot be read as an image ({reason}); {remedy}")
-    return ConfigError(f"{len(broken)} of {total} files in {shown(root)} cannot be read as images: "
-                       f"{several(reasons(broken, root))}; {remedy}")
+    names, why = reasons(broken, root), ""
+    if len(set(broken.values())) == 1:
+        why = f" ({next(iter(broken.values()))})"
+        names = [name.removesuffix(why) for name in names]
+    return ConfigError(f"{len(broken)} of {total} files in {shown(root)} cannot be read as images{why}: "
+                       f"{several(names)}; {remedy}")
 
 
 def reasons(broken: dict[Path, str], root: Path) -> list[str]:
-    """name (why), for each."""
-    return [f"{shown(path.relative_to(root).as_posix())} ({reason})" for path, reason in broken.items()]
+    """name (why), for each, in natural order."""
+    return sorted((f"{shown(path.relative_to(root).as_posix())} ({reason})" for path, reason in broken.items()),
+                  key=natural)
 
 
 def each(paths: list[Path], task: Callable[[Path], Any]) -> Iterator[Any]:
