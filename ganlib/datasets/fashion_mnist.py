@@ -93,6 +93,11 @@ def prepare(config: Config, directory: Path, progress: Callable[[int, int], None
                 source=source, classes=CLASSES)
 
 
+def sources(config: Config) -> list[Path]:
+    """The files and folders of the user's that `prepare` reads: none, where it finds or fetches the data itself."""
+    return [] if config.path is None else [Path(config.path)]
+
+
 def _find(path: str | None) -> tuple[dict[str, bytes], str]:
     """The decompressed bytes of the four files, and where they came from."""
     if path is not None:

@@ -131,6 +131,11 @@ def prepare(config: Config, directory: Path, progress: Callable[[int, int], None
                 classes=plan.classes, details=_details(config, found, plan, broken, deep))
 
 
+def sources(config: Config) -> list[Path]:
+    """The files and folders of the user's that `prepare` reads."""
+    return [config.root, *([config.labels_file] if config.labels_file else [])]
+
+
 def _planned(config: Config, found: Listing, paths: list[Path], check: Callable[[dict[str, int]], None]) -> Layout:
     plan = layout(config.root, found, paths, (config.test_share, config.validation_share), config.seed,
                   config.labels_file, config.splits == "auto")

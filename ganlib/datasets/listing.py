@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,12 +36,10 @@ def images_below(root: Path, where: str = "dataset.path") -> Listing:
         raise ConfigError(f"{where}: {shown(root)} is not a folder")
     found = Listing([], [], [], [], [])
     unread: list[OSError] = []
-    for name, folders, files in os.walk(root, onerror=unread.append, followlinks=True):
-        here = Path(name)
-        folders[:] = [folder for folder in folders if not _silent(folder) and not _leads_back(here / folder, root)]
+    for here, folders, files in walk(root, unread.append):
         if len(here.relative_to(root).parts) < 2:
             found.folders.extend(here / folder for folder in folders)
-        for path in (here / file for file in files if not _silent(file)):
+        for path in (here / file for file in files):
             _kind(found, path).append(path)
     if unread:
         raise ConfigError(f"{where}: cannot be read: "
@@ -54,6 +52,16 @@ def images_below(root: Path, where: str = "dataset.path") -> Listing:
     for paths in (found.images, found.folders, found.others):
         paths.sort()
     return found
+
+
+def walk(root: Path, unread: Callable[[OSError], object] = lambda error: None
+         ) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Each folder, the names of the folders in it, and those of the files; links are followed, but not in circles. What
+    is hidden, and what systems leave there, is passed over."""
+    for name, folders, files in os.walk(root, onerror=unread, followlinks=True):
+        here = Path(name)
+        folders[:] = [folder for folder in folders if not _silent(folder) and not _leads_back(here / folder, root)]
+        yield here, folders, [file for file in files if not _silent(file)]
 
 
 def _silent(name: str) -> bool:
