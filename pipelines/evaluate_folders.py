@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import sys
 from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from ganlib.config import require
 from ganlib.datasets.images import Unreadable, White, each, look, read, refusal, white_of
-from ganlib.datasets.listing import images_below
+from ganlib.datasets.listing import images_below, types
 from ganlib.metrics.features import Extractor, extract
 from ganlib.metrics.protocol import Evaluation, Protocol
 from pipelines.bar import images_bar
@@ -34,7 +35,9 @@ def evaluate_folders(real: Path, fake: Path, evaluation: Evaluation, images: int
     require(images is None or images >= 1, f"--images: at least 1, got {images}; without it all are taken")
     needed, found = evaluation.least, {}
     for where, root in (("--real", real), ("--fake", fake)):
-        files = images_below(root, where).images
+        files = (listing := images_below(root, where)).images
+        if listing.others:
+            print(f"{where}: {types(listing.others)} are left out", file=sys.stderr)
         found[where] = files if images is None else [files[place * len(files) // images] for place in range(images)]
         require(images is None or len(files) >= images, f"{where}: {root} holds {len(files)} images, fewer than the "
                 f"{images} asked for; lower --images")

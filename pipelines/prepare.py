@@ -71,9 +71,9 @@ def said(manifest: dict[str, Any], directory: Path = TABLE) -> list[tuple[str, s
         lines.append((f"class {label}", f"{name}: {each}"))
     if (more := len(manifest["classes"]) - MOST) > 0:
         lines.append(("", f"and {more} more"))
-    if absent := [name for name, count in zip(manifest["classes"], splits["test"], strict=True)
-                  if not count]:
-        lines.append(("caution", f"no test images of {several(absent)}: no number tells of these"))
+    for split, counted in splits.items():
+        if absent := [name for name, count in zip(manifest["classes"], counted, strict=True) if not count]:
+            lines.append(("caution", f"no {split} images of {several(absent)}"))
     return [*lines, ("hash", manifest["sha256"])]
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,22 @@ def test_only_so_many_of_each(place: Path) -> None:
     assert found["protocol"]["data_sha256"] == digest.hexdigest()
     with pytest.raises(ConfigError, match=r"--fake: .*/fake holds 40 images, fewer than the 45 asked for"):
         evaluate_folders(place / "real", place / "fake", SMALL, images=45)
+
+
+def test_deep_images_share_one_scale_and_what_is_left_out_is_said(tmp_path: Path, capsys) -> None:
+    """Scans of 12 bits in files of 16 are what they are in files of 8."""
+    pixels = [np.random.default_rng(k).integers(0, 256, (32, 32)).astype(np.uint8) for k in range(8)]
+    pixels[0][0, 0] = 255
+    scans = [image.astype(np.uint16) * 16 + image // 16 for image in pixels]
+    for name, kind in (("eight", pixels), ("twelve", scans)):
+        (tmp_path / name).mkdir()
+        for k, image in enumerate(kind):
+            Image.fromarray(image).save(tmp_path / name / f"{k}.png")
+    os.rename(tmp_path / "twelve" / "3.png", os.fsencode(tmp_path / "twelve") + b"/caf\xe9.png")
+    (tmp_path / "eight" / "notes.txt").touch()
+    found = evaluate_folders(tmp_path / "eight", tmp_path / "twelve", Evaluation(resize=32, splits=1))
+    assert found["fd_efficientnet_lite0"]["value"] == pytest.approx(0, abs=1e-3)
+    assert "--real: 1 files of other types: .txt (1) are left out" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("real", "fake", "message"), [

@@ -46,7 +46,7 @@ def test_classes_and_what_is_left_out_are_said(workplace, monkeypatch, capsys):
     assert lines[2:5] == ["shape     3×16×16 uint8, 26 classes", "left out  1 files of other types: .txt (1)",
                           "class 0   0: 11 train, 1 test"]
     assert [line.split()[2] for line in lines[4:24]] == [f"{label}:" for label in range(20)]
-    assert lines[24:26] == ["          and 6 more", "caution   no test images of rare: no number tells of these"]
+    assert lines[24:26] == ["          and 6 more", "caution   no test images of rare"]
 
 
 def test_what_the_last_stage_needs_is_known_to_the_first(workplace, monkeypatch, capsys):
