@@ -34,7 +34,7 @@ def look(section: Any, out: Path = SOURCE) -> str:
     digest, files, size = hashlib.sha256(), 0, 0
     for name, about in (entry for source in sources for entry in _entries(source)):
         digest.update(os.fsencode(f"{name}\0") + repr(about).encode())
-        files, size = files + 1, size + (about[0] if about else 0)
+        files, size = (files + 1, size + about[0]) if about else (files, size)
     write_json(out, {"files": files, "bytes": size, "sha256": digest.hexdigest()})
     return f"{files} files of {size / 1e6:.1f} MB" if sources else "found or fetched by itself"
 
