@@ -120,6 +120,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         pairs = zip(inners, value, strict=True)
         return tuple(_convert(inner, item, f"{where}[{i}]") for i, (inner, item) in enumerate(pairs))
     if origin is dict and isinstance(value, dict):
+        odd = [key for key in value if not isinstance(key, str)]
+        require(not odd, f"{where}: names are text, got {odd[:1]}")
         return {key: _convert(arguments[1], item, _path(where, key)) for key, item in value.items()}
     if dataclasses.is_dataclass(hint):
         return value if isinstance(value, hint) else parse(hint, value, where)  # type: ignore[arg-type]
