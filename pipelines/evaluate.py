@@ -71,6 +71,7 @@ from pipelines.measure import (
     run,
     use_cores,
 )
+from pipelines.model import described
 from pipelines.names import safe
 from pipelines.params import load
 from pipelines.prepare import TABLE
@@ -88,8 +89,8 @@ def evaluate(evaluation: Evaluation, model: Path = MODEL, reference: Path = REFE
              directory: Path = EVALUATION) -> dict[str, Any]:
     """Write `directory`, metrics.json last; gives what that holds."""
     test, train = Table.open(table, "test"), Table.open(table, "train")
-    generator, description = _model(model, train)
-    stored = _stored(reference)
+    generator, _ = _model(model, train)
+    description, stored = described(model), _stored(reference)
     network = make_extractor(evaluation, reference / CLASSIFIER)
     measured_by = make_protocol(evaluation, network, table)
     choice, protocol = choice_of(measured_by), dataclasses.asdict(measured_by)
@@ -97,7 +98,7 @@ def evaluate(evaluation: Evaluation, model: Path = MODEL, reference: Path = REFE
         require_equal(stored["protocol"], protocol, str(reference), "this evaluation")
     except ProtocolMismatch as error:
         raise ConfigError(f"{error}; run `python -m pipelines.reference`") from None
-    if description["data_sha256"] != protocol["data_sha256"]:
+    if description.data_sha256 != protocol["data_sha256"]:
         raise ConfigError(f"{model} was trained on other data than {table} holds; run `dvc repro`")
     features = load_file(reference / "features.safetensors")
     real, chosen_by = features["test"], Statistics.from_features(features["others"][:measured_by.choosing_images])
@@ -136,9 +137,10 @@ def evaluate(evaluation: Evaluation, model: Path = MODEL, reference: Path = REFE
     by_class = {f"class_share.{safe(name)}": {"value": share, "floor": stored["class_shares"][name]}
                 for name, share in shares.items()}
     _write_numbers(directory / "numbers", {**metrics, **by_class})
-    result = {"distance": network.distance, "choice": choice, "failed": failure(choice, metrics[choice]),
+    result = {"generator_sha256": generators.digest(model),
+              "distance": network.distance, "choice": choice, "failed": failure(choice, metrics[choice]),
               "cautions": stored["cautions"], **metrics, **({"class_shares": shares} if shares else {}),
-              "protocol": {**protocol, "ema": description["ema"]}}
+              "protocol": {**protocol, "ema": description.ema}}
     write_text(directory / "metrics.json", json.dumps(result, indent=2) + "\n")
     return result
 
@@ -164,7 +166,7 @@ def measured_again(evaluation: Evaluation, model: Path, reference: Path = REFERE
     return entry | {"failed": failure(choice_of(protocol), entry)}
 
 
-def _model(model: Path, train: Table, trained: bool = True) -> tuple[Any, generators.Description]:
+def _model(model: Path, train: Table, trained: bool = True) -> tuple[Any, dict[str, Any]]:
     """The generator and its description. It is told labels as this data has them, whatever its file says of its own."""
     generator: Any
     generator, description = (generators.load if trained else generators.untrained)(model)

@@ -1,7 +1,8 @@
 """The code of a registered generator. MLflow copies this file and ganlib into the model, and runs them on loading.
 
-Input: a table with one row an image: `seed`, and where wanted `label` (conditional generators only) and `truncation`
-(0 … 1; 1, the default, switches it off); the parameter `n` asks for n images of each row instead of one.
+Input: a table with one row an image: `seed`, and where wanted `truncation` (0 … 1; 1, the default, switches it off);
+for a generator that is told one, `label` (a number) or `class` (a name): without, labels come as the training images
+have them. The parameter `n` asks for n images of each row instead of one.
 Output: uint8 images (rows · n, C, H, W).
 """
 
@@ -23,10 +24,13 @@ class GeneratorModel(PythonModel):
 
         self.library = generator
         self.generator: Any
-        self.generator, _ = generator.load(Path(context.artifacts["generator"]))
+        self.generator, about = generator.load(Path(context.artifacts["generator"]))
+        self.names = about["classes"]
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> np.ndarray:
         count, rows = int((params or {}).get("n", 1)), len(model_input)
+        if rows < 1:
+            raise ValueError("at least 1 row is needed, with a seed; the table has none")
         if count < 1:
             raise ValueError(f"n: at least 1 image of each row must be asked for, got {count}")
         truncation = model_input["truncation"].to_numpy(float) if "truncation" in model_input else np.ones(rows)
@@ -40,16 +44,15 @@ class GeneratorModel(PythonModel):
         return self.library.decode(self.generator, z, self._labels(model_input, count)).numpy()
 
     def _labels(self, model_input: pd.DataFrame, count: int) -> torch.Tensor | None:
-        classes = self.generator.classes
-        if "label" not in model_input:
-            if classes:
-                raise ValueError(f"label: this generator needs one, 0 … {classes - 1}")
-            return None
-        if not classes:
-            raise ValueError("label: this generator is unconditional; leave the column out")
-        labels = model_input["label"].to_numpy(np.int64)
-        if not ((labels >= 0) & (labels < classes)).all():
-            raise ValueError(f"label: 0 … {classes - 1} is needed, got {labels.tolist()}")
+        columns = [name for name in ("label", "class") if name in model_input]
+        if not columns:
+            told = self.library.labels_of(self.generator, count)
+            return None if told is None else told.repeat(len(model_input))
+        if len(columns) > 1:
+            raise ValueError("label and class: give one of them")
+        wanted = model_input[columns[0]].tolist()
+        names = self.names if columns == ["class"] else ()
+        labels = [self.library.label_of(self.generator, names, one) for one in wanted]
         return torch.tensor(labels).repeat_interleave(count)
 
 

@@ -23,21 +23,24 @@ from typing import Any
 import mlflow
 import numpy as np
 import pandas as pd
-import sqlalchemy.exc
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
+from sqlalchemy.exc import SQLAlchemyError
 
 import ganlib
-from ganlib.config import ConfigError
+from ganlib.config import ConfigError, require
 from ganlib.files import read_json, write_json
 from ganlib.metrics.comparison import Measured, improvement
 from ganlib.metrics.protocol import ProtocolMismatch, differences
+from ganlib.sampling import generator as generators
 from pipelines import tracking
 from pipelines.command import command
 from pipelines.compare import of_tags
-from pipelines.evaluate import measured_again
+from pipelines.evaluate import measured_again, numbers_of
+from pipelines.model import Description, described, require_evaluated
+from pipelines.names import IN_METRICS, IN_MODELS, safe
 from pipelines.params import Registry, load
 from pipelines.revision import git_revision
 
@@ -45,6 +48,7 @@ MODEL, EVALUATION, REPORT = Path("model"), Path("evaluation"), Path("report")
 REGISTRATION = Path("registration.json")
 ALIAS = "champion"
 AGAIN = "run `dvc repro`, which trains and evaluates first"
+EVALUATE = "run `python -m pipelines.evaluate`"
 WRAPPER = Path(__file__).with_name("pyfunc_model.py")
 Again = Callable[[Path], dict[str, Any]]  # the directory of a generator → its distance, with `left_out`
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "pillow", "safetensors", "torch")  # of sampling and of the wrapper
@@ -56,39 +60,61 @@ def register(model: Path = MODEL, evaluation: Path = EVALUATION, report: Path = 
 
     Gives {"name", "version", "champion": whether this version is it now, "reason"}.
 
-    Raises ConfigError if there is nothing to register, and what MLflow's client raises if the registry cannot be
-    reached; then no version was made, or the next call finds it and goes on from there.
+    Raises ConfigError if there is nothing to register, or if a version was made and could not be completed, and what
+    MLflow's client raises if none was made. The next call goes on from there.
     """
-    description, measured = read_json(model / "generator.json", AGAIN), read_json(evaluation / "metrics.json", AGAIN)
-    if "choice" not in measured:
-        raise ConfigError(f"{evaluation}/metrics.json is of an older revision, which had no distance to choose by; run "
-                          "`python -m pipelines.evaluate`")
-    protocol, distance = measured["protocol"], measured["distance"]
-    if protocol["data_sha256"] != description["data_sha256"]:
-        raise ConfigError(f"{model} was trained on the data {description['data_sha256'][:12]} and {evaluation} was "
-                          f"measured with {protocol['data_sha256'][:12]}; run `dvc repro`, which brings them together")
-    name = f"ganlib-{description['dataset']}"
-    weights = hashlib.sha256((model / "generator.safetensors").read_bytes()).hexdigest()
+    generators.load(model)  # or it would be registered, and nobody could draw from it
+    description, measured = described(model), read_json(evaluation / "metrics.json", AGAIN)
+    if not {"choice", "generator_sha256"} <= measured.keys():
+        raise ConfigError(f"{evaluation}/metrics.json is of an older revision, which had no distance to choose by or "
+                          f"did not say whose numbers they are; {EVALUATE}")
+    require(isinstance(measured.get("protocol"), dict) and "distance" in measured,
+            f"{evaluation}/metrics.json: not as it was written; {EVALUATE}")
+    require_evaluated(model, evaluation, measured)
+    protocol = measured["protocol"]
+    if (data := str(protocol.get("data_sha256"))) != description.data_sha256:
+        raise ConfigError(f"{model} was trained on the data {description.data_sha256[:12]} and {evaluation} was "
+                          f"measured with {data[:12]}; run `dvc repro`, which brings them together")
+    name = f"ganlib-{safe(description.dataset, IN_MODELS)}"
+    weights = generators.digest(model)
     identity = hashlib.sha256((weights + json.dumps(protocol, sort_keys=True)).encode()).hexdigest()
-    numbers = {key: entry for key, entry in measured.items() if isinstance(entry, dict) and "value" in entry}
-    tags = {
-        "identity": identity, "generator_sha256": weights, "data_sha256": protocol["data_sha256"],
-        "git": git_revision(), "distance": distance, "protocol": json.dumps(protocol, sort_keys=True),
-        "choice": measured["choice"], "left_out": json.dumps(measured[measured["choice"]]["left_out"]),
-        "failed": measured["failed"] or "no",
-        "standard_error": str(measured[distance].get("standard_error")),
-        **{key: str(entry["value"]) for key, entry in numbers.items()},
-    }  # fmt: skip
+    tags = _tags(description, measured, weights, identity, evaluation)
     client = tracking.use_store()
-    found = client.search_model_versions(f"name = '{name}' and tags.identity = '{identity}'")
-    version = str(found[0].version) if found else _create(client, name, model, description, tags)
-    _describe(client, name, version, tags, evaluation, report, measured, description["images_seen"])
-    champion, reason = _crown(client, name, version, tags, standard_errors, again)
+    version = _known(client, name, identity) or _create(client, name, model, description, tags)
+    try:
+        _describe(client, name, version, tags, evaluation, report, measured, description.images_seen)
+        champion, reason = _crown(client, name, version, tags, standard_errors, again)
+    except (mlflow.MlflowException, SQLAlchemyError, OSError) as error:
+        raise ConfigError(f"version {version} of {name} is there, but not yet all of its numbers and pictures, or "
+                          f"whether it is {ALIAS} ({tracking.short(error)}); the same command completes it") from None
     return {"name": name, "version": version, "champion": champion, "reason": reason}
 
 
-def _create(client: MlflowClient, name: str, model: Path, description: dict[str, Any], tags: dict[str, str]) -> str:
-    run = _run(client, name, description, tags["generator_sha256"])
+def _tags(description: Description, measured: dict[str, Any], weights: str, identity: str, evaluation: Path
+          ) -> dict[str, str]:
+    """What a version says of itself."""
+    protocol, distance, choice = measured["protocol"], measured["distance"], measured["choice"]
+    try:
+        return {
+            "identity": identity, "dataset": description.dataset, "generator_sha256": weights,
+            "data_sha256": protocol["data_sha256"], "git": git_revision(), "distance": distance,
+            "protocol": json.dumps(protocol, sort_keys=True), "choice": choice,
+            "left_out": json.dumps(measured[choice]["left_out"]), "failed": measured["failed"] or "no",
+            "standard_error": str(measured[distance].get("standard_error")),
+            **{key: str(entry["value"]) for key, entry in numbers_of(measured).items()},
+        }  # fmt: skip
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{evaluation}/metrics.json: not as it was written ({error!r}); {EVALUATE}") from None
+
+
+def _known(client: MlflowClient, name: str, identity: str) -> str | None:
+    """The version of these weights and this protocol; the first, if two calls at once have just made two."""
+    found = client.search_model_versions(f"name = '{name}' and tags.identity = '{identity}'")
+    return str(min(int(version.version) for version in found)) if found else None
+
+
+def _create(client: MlflowClient, name: str, model: Path, description: Description, tags: dict[str, str]) -> str:
+    run = _run(client, description, tags["generator_sha256"])
     folder = f"generator-{tags['identity'][:12]}"
     with tempfile.TemporaryDirectory() as scratch:
         files = Path(scratch) / "generator"
@@ -97,13 +123,17 @@ def _create(client: MlflowClient, name: str, model: Path, description: dict[str,
             shutil.copy(model / file, files)
         mlflow.pyfunc.save_model(
             f"{scratch}/pyfunc", python_model=str(WRAPPER), artifacts={"generator": str(files)},
-            signature=signature(description["shape"]), input_example=pd.DataFrame({"seed": [0]}),
+            signature=signature(description.shape), input_example=pd.DataFrame({"seed": [0]}),
             code_paths=[str(Path(ganlib.__file__).parent)],
             pip_requirements=[f"{package}=={metadata.version(package).partition('+')[0]}" for package in REQUIREMENTS],
         )  # fmt: skip
         client.log_artifacts(run, f"{scratch}/pyfunc", folder)
     # With its tags in the one call that makes it: there is no moment at which a version is there and not yet described.
-    return str(mlflow.register_model(f"runs:/{run}/{folder}", name, tags=tags).version)
+    made = str(mlflow.register_model(f"runs:/{run}/{folder}", name, tags=tags).version)
+    kept = _known(client, name, tags["identity"]) or made
+    if kept != made:  # by another process, since we looked
+        client.delete_model_version(name, made)
+    return kept
 
 
 def _describe(client: MlflowClient, name: str, version: str, tags: dict[str, str], evaluation: Path, report: Path,
@@ -119,22 +149,21 @@ def _describe(client: MlflowClient, name: str, version: str, tags: dict[str, str
         client.log_artifact(run, str(page), "report")
 
 
-def signature(shape: list[int]) -> ModelSignature:
+def signature(shape: tuple[int, ...]) -> ModelSignature:
     """What goes into a registered generator, and comes out; see `pyfunc_model.py`."""
     inputs = Schema([ColSpec("long", "seed"), ColSpec("long", "label", required=False),
-                     ColSpec("double", "truncation", required=False)])
+                     ColSpec("string", "class", required=False), ColSpec("double", "truncation", required=False)])
     outputs = Schema([TensorSpec(np.dtype(np.uint8), (-1, *shape))])
     return ModelSignature(inputs, outputs, ParamSchema([ParamSpec("n", "long", 1)]))
 
 
-def _run(client: MlflowClient, name: str, description: dict[str, Any], weights: str) -> str:
-    """The MLflow run of the training; where its directory is not on this machine, a run for what is registered."""
-    directory = Path(description["run"])
-    if (directory / tracking.JOURNAL).exists() and (run := tracking.send(directory) or tracking.run_id(directory)):
+def _run(client: MlflowClient, description: Description, weights: str) -> str:
+    """The MLflow run of the training; where its directory is not in this project, a run for what is registered."""
+    parts = Path(description.run).parts  # of the project it was trained in, of which this may be a copy
+    directory = Path(*parts[-1 - parts[::-1].index("runs"):]) if "runs" in parts else Path(description.run)
+    if (directory / tracking.JOURNAL).exists() and (run := tracking.send(directory, wait=True)):
         return run
-    experiment = tracking.open_store(name)
-    if experiment is None:
-        raise mlflow.MlflowException("no experiment could be opened")
+    experiment = tracking.experiment(client, f"ganlib-{description.dataset}")
     if found := client.search_runs([experiment], f"tags.generator_sha256 = '{weights}'"):
         return found[0].info.run_id
     made = client.create_run(experiment, tags={"generator_sha256": weights}, run_name=directory.name)
@@ -146,10 +175,13 @@ def _log_evaluation(client: MlflowClient, run: str, evaluation: Path, measured: 
                     images_seen: int) -> None:
     # The time of the evaluation: logged again after an interruption, the same number is no second one.
     time = int((evaluation / "metrics.json").stat().st_mtime * 1000)
-    numbers = {f"evaluation/{key}" + ("" if field == "value" else f".{field}"): number
+    numbers = {f"evaluation/{key}" + ("" if field == "value" and key != "class_shares" else
+                                      f".{safe(field, IN_METRICS)}"): number
                for key, entry in measured.items() if key != "protocol" and isinstance(entry, dict)
                for field, number in entry.items() if isinstance(number, int | float)}
-    client.log_batch(run, metrics=[Metric(name, float(number), time, images_seen) for name, number in numbers.items()])
+    metrics = [Metric(name, float(number), time, images_seen) for name, number in numbers.items()]
+    for start in range(0, len(metrics), tracking.BATCH):
+        client.log_batch(run, metrics=metrics[start:start + tracking.BATCH])
     for file in [evaluation / "metrics.json", *sorted(evaluation.glob("*.png"))]:
         client.log_artifact(run, str(file), "evaluation")
 
@@ -230,7 +262,7 @@ def main() -> None:
         try:
             result = register(standard_errors=params.registry.standard_errors,
                               again=functools.partial(measured_again, params.evaluation))
-        except (mlflow.MlflowException, sqlalchemy.exc.SQLAlchemyError) as error:
+        except (mlflow.MlflowException, SQLAlchemyError) as error:
             raise ConfigError(f"the registry at {tracking.shown(tracking.store())} failed ({tracking.short(error)}); "
                               "when it can be reached, the same command completes what it began") from None
         write_json(REGISTRATION, result)

@@ -24,10 +24,11 @@ from markupsafe import Markup
 from PIL import Image
 from safetensors import SafetensorError, safe_open
 
-from ganlib.config import ConfigError, require, take
+from ganlib.config import ConfigError, take
 from ganlib.files import read_json, require_writable, write_text
 from pipelines.command import command
 from pipelines.curves import over_images_seen
+from pipelines.model import AGAIN, Description, described, require_evaluated
 from pipelines.names import safe
 from pipelines.params import PARAMS, read
 from pipelines.register import EVALUATION, MODEL
@@ -37,7 +38,6 @@ from pipelines.tracking import flatten
 T = TypeVar("T")
 REPORT = Path("report/report.html")
 LARGE = 400_000  # bytes of a picture's file; above, it is encoded anew
-AGAIN = "run `dvc repro`, which writes it anew"
 COMPOSE = "write it with `python -m pipelines.compose`, or give the parameters of the run with --params"
 FIELDS = ("value", "floor", "standard_error", "interval", "untrained")  # of a metric, with columns of their own
 MEANINGS = {  # of the metrics whose names match; the first counts
@@ -82,26 +82,6 @@ PICTURES = {  # name: title, what is to be seen
     "neighbours": ("Nearest neighbours", "Samples beside the real images most like them, training images on the right: "
                                          "has it learned by heart?"),
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Description:
-    """What the pages take from generator.json."""
-
-    dataset: str
-    networks: dict[str, Any]
-    shape: tuple[int, int, int]
-    classes: tuple[str, ...]
-    seed: int
-    images_seen: int
-    ema: bool
-    data_sha256: str
-    run: str
-    git: str | None = None  # models of older revisions say neither this
-    params: dict[str, Any] | None = None  # nor this
-
-    def __post_init__(self) -> None:
-        require("name" in self.networks, "networks.name: missing")
 
 
 @dataclass(frozen=True)
@@ -156,6 +136,7 @@ def report(model: Path = MODEL, evaluation: Path = EVALUATION, params: Path = PA
     compared = take(Compared, measured.protocol, f"{metrics}, protocol", AGAIN) if measured else None
     if compared and compared.data_sha256 != description.data_sha256:
         raise ConfigError(f"{evaluation} was measured on other data than {model} was trained on; run `dvc repro`")
+    require_evaluated(model, evaluation, numbers or {})
     parameters = _parameters(description, model, params)
     columns, rows = table(numbers or {})
     losses, others = loss_curves(model)
@@ -186,10 +167,7 @@ def report(model: Path = MODEL, evaluation: Path = EVALUATION, params: Path = PA
 def read_model(model: Path) -> tuple[Description, int]:
     """What the directory of a generator says of itself, and how many numbers its weights are; ConfigError if one of its
     two files is not there or is something else."""
-    path, weights = model / "generator.json", model / "generator.safetensors"
-    require(path.exists(), f"{path}: not found; train a generator with `dvc repro train`, or name its directory with "
-                           "--model")
-    description = take(Description, read_json(path, AGAIN), str(path), AGAIN)
+    description, weights = described(model), model / "generator.safetensors"
     try:
         with safe_open(weights, "pt") as file:
             return description, sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118

@@ -1,42 +1,84 @@
 """Images of a registered generator, or of one in a directory, as a grid.
 
     python -m pipelines.sample --model models:/ganlib-fashion_mnist@champion -n 64 --seed 0 --out grid.png
-    python -m pipelines.sample --model model/ -n 64 --truncation 0.7 --label 3 --out grid.png
+    python -m pipelines.sample --model model/ -n 64 --truncation 0.7 --label Sneaker --out grid.png
 """
 
 import argparse
 import math
 import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import mlflow
+import numpy as np
 import pandas as pd
+import torch
 from PIL import Image
 
+from ganlib.config import require
+from ganlib.files import read_json
+from ganlib.sampling import generator as generators
+from ganlib.sampling.pictures import grid
 from pipelines import tracking
 from pipelines.command import command
 
-if TYPE_CHECKING:
-    import numpy as np
 
-# ganlib is imported in the functions only: a registered model brings the copy that it was made with, and that one must
-# be found first. So an old champion still loads when the networks have changed since.
+def images(model: str, count: int, seed: int, truncation: float = 1.0, label: int | str | None = None
+           ) -> tuple[np.ndarray, str]:
+    """uint8 images (count, C, H, W) of a `models:/…` or `runs:/…` URI, or of a directory with a generator; and of which
+    classes they are, in words. `label`: a class's name or number; without one, as the training images have them.
+
+    ValueError for what this generator cannot draw, and what MLflow's client raises.
+    """
+    require(0 <= seed < 2**63, f"seed: a number from 0 to 2**63 - 1 is needed, got {seed}")
+    if ":/" not in model:
+        generator, about = generators.load(Path(model))
+        told = None if label is None else generators.label_of(generator, about["classes"], label)
+        labels = None if told is None else torch.full((count,), told)
+        drawn = generators.sample(generator, count, seed, labels, truncation).numpy()
+        return drawn, _classes(generator, about["classes"], count, told)
+    tracking.use_store(writes=False)
+    # Downloaded even from this disk: MLflow reads a % in the path of a local model as that of a URI.
+    with tempfile.TemporaryDirectory() as scratch, library_found_anew():
+        place = mlflow.artifacts.download_artifacts(model, dst_path=scratch)
+        loaded = mlflow.pyfunc.load_model(place)
+        generator = loaded.unwrap_python_model().generator
+        names = read_json(Path(place) / "artifacts/generator" / generators.ABOUT, "register it again")["classes"]
+        told = None if label is None else generators.label_of(generator, names, label)
+        row = {"seed": [seed], "truncation": [truncation], **({} if told is None else {"label": [told]})}
+        return loaded.predict(pd.DataFrame(row), params={"n": count}), _classes(generator, names, count, told)
 
 
-def images(model: str, count: int, seed: int, truncation: float = 1.0, label: int | None = None) -> "np.ndarray":
-    """uint8 images (count, C, H, W) of a `models:/…` or `runs:/…` URI, or of a directory with generator.safetensors."""
-    if ":/" in model:
-        tracking.use_store(writes=False)
-        row = {"seed": [seed], "truncation": [truncation], **({} if label is None else {"label": [label]})}
-        return mlflow.pyfunc.load_model(model).predict(pd.DataFrame(row), params={"n": count})
-    import torch
+def _classes(generator: Any, names: Sequence[str], count: int, told: int | None) -> str:
+    if not generator.classes:
+        return ""
+    labels = generators.labels_of(generator, count) if told is None else torch.tensor([told])
+    assert labels is not None
+    kind = "code" if generator.labels_are_codes else "class"
+    shown = [str(label) if kind == "code" else f"{label} ({names[label]})" for label in labels.unique().tolist()]
+    return f", {kind} " + ", ".join(shown[:20] + ["…"] * (len(shown) > 20))
 
-    from ganlib.sampling import generator as generators
 
-    generator, _ = generators.load(Path(model))
-    labels = None if label is None else torch.full((count,), label)
-    return generators.sample(generator, count, seed, labels, truncation).numpy()
+@contextmanager
+def library_found_anew() -> Iterator[None]:
+    """In here, `ganlib` is the first one on the path. A registered model brings the copy that it was made with, and so
+    an old champion still loads when the networks have changed since; but what is imported already would be taken."""
+    def imported() -> list[str]:
+        return [name for name in sys.modules if name.partition(".")[0] == "ganlib"]
+
+    ours, path = {name: sys.modules.pop(name) for name in imported()}, sys.path[:]
+    try:
+        yield
+    finally:
+        for name in imported():
+            del sys.modules[name]
+        sys.modules.update(ours)
+        sys.path = path
 
 
 def main() -> None:
@@ -46,7 +88,7 @@ def main() -> None:
     parser.add_argument("-n", type=int, default=64, help="how many images")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--truncation", type=float, default=1.0, help="0 … 1; below 1 less variety, 1 switches it off")
-    parser.add_argument("--label", type=int, help="class of the images, where the generator is conditional")
+    parser.add_argument("--label", help="a class's name or number; without, as in training")
     parser.add_argument("--out", type=Path, required=True, help="the picture to write, .png")
     arguments = parser.parse_args()
     if arguments.out.suffix.lower() not in Image.registered_extensions():
@@ -54,16 +96,14 @@ def main() -> None:
                          f"{arguments.out.with_suffix('.png')}")
     with command("sample", "nothing was written"):
         try:
-            drawn = images(arguments.model, arguments.n, arguments.seed, arguments.truncation, arguments.label)
+            drawn, classes = images(arguments.model, arguments.n, arguments.seed, arguments.truncation, arguments.label)
         except (ValueError, mlflow.MlflowException) as error:
-            raise SystemExit(f"sample: {arguments.model}: {error}") from None
-    from ganlib.sampling.pictures import grid
-
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = arguments.out.with_name(f".{arguments.out.name}")  # keeps the ending, which names the format
-    grid(drawn, columns=math.ceil(math.sqrt(arguments.n))).save(temporary)
-    os.replace(temporary, arguments.out)
-    print(f"{arguments.n} images in {arguments.out}")
+            raise SystemExit(f"sample: {arguments.model}: {tracking.short(error)}") from None
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        temporary = arguments.out.with_name(f".{arguments.out.name}")  # keeps the ending, which names the format
+        grid(drawn, columns=math.ceil(math.sqrt(arguments.n))).save(temporary)
+        os.replace(temporary, arguments.out)
+    print(f"{arguments.n} images in {arguments.out}{classes}")
 
 
 if __name__ == "__main__":

@@ -45,7 +45,8 @@ STATUS = {name: name for name in ("RUNNING", "FINISHED", "FAILED", "KILLED")}  #
 METRIC_NAME = re.compile(r"[\w\-. :/]{1,250}")  # what MLflow takes
 
 log = logging.getLogger(__name__)
-logging.getLogger("mlflow.store").setLevel(logging.CRITICAL)  # pages of what is one warning here
+for noisy in ("mlflow.store", "urllib3.connectionpool"):  # pages of what is one warning here
+    logging.getLogger(noisy).setLevel(logging.CRITICAL)
 
 
 def store() -> str:
@@ -80,17 +81,18 @@ def shown(uri: str) -> str:
     return uri.replace(f"{parts.netloc}", parts.netloc.rpartition("@")[2]) if "@" in parts.netloc else uri
 
 
-def open_store(experiment: str) -> str | None:
+def open_store(name: str) -> str | None:
     """Create the store and the experiment where they lack; gives the experiment's id, None if the store is away."""
     os.environ["MLFLOW_TRACKING_URI"] = store()  # for the workers that this process starts
     try:
-        return _experiment(client(), experiment)
+        return experiment(client(), name)
     except Exception as error:
         log.warning("%s cannot be reached (%s); the run's journal keeps what is logged", shown(store()), short(error))
         return None
 
 
-def _experiment(client: MlflowClient, name: str) -> str:
+def experiment(client: MlflowClient, name: str) -> str:
+    """The id of the experiment of this name, which is made if it lacks."""
     if found := client.get_experiment_by_name(name):
         return found.experiment_id
     path = database.path_of(store())
@@ -277,12 +279,12 @@ def _create_run(client: MlflowClient, directory: Path) -> str:
         raise ConfigError(f"{directory / JOURNAL}: how the run began cannot be read; the command that runs it again "
                           "writes it anew")
     start = record["start"]
-    experiment, tags = _experiment(client, start["experiment"]), dict(start["tags"])
+    of, tags = experiment(client, start["experiment"]), dict(start["tags"])
     if name := start.get("id"):  # journals of older revisions have none
         tags["journal"] = name
-        if found := client.search_runs([experiment], f"tags.journal = '{name}'"):
+        if found := client.search_runs([of], f"tags.journal = '{name}'"):
             return found[0].info.run_id
-    return client.create_run(experiment, record["time"], tags, start["run_name"]).info.run_id
+    return client.create_run(of, record["time"], tags, start["run_name"]).info.run_id
 
 
 def _log_metrics(client: MlflowClient, run: str, metrics: list[Metric]) -> None:

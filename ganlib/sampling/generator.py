@@ -1,8 +1,11 @@
 """A generator on disk: `generator.safetensors` (weights) beside `generator.json` (what builds it). No pickle. And the
 images that it makes: of standard normal latents, and of labels as its training images have them."""
 
-import json
+import hashlib
 import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,41 +15,90 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ganlib import build, files, seeds
-from ganlib.config import ConfigError
+from ganlib.config import ConfigError, require, suggest, take
 
-Description = dict[str, Any]
+WEIGHTS, ABOUT = "generator.safetensors", "generator.json"
+AGAIN = "train it again"
+LARGEST = 8192  # px, of a side
 GOLDEN = (math.sqrt(5) - 1) / 2  # whose multiples, modulo 1, fill [0, 1) evenly, wherever one begins
 
 
-def save(directory: Path, generator: nn.Module, description: Description) -> None:
-    """`description` must hold `networks` (the section of the configuration), `shape` (C, H, W), `classes` (names),
-    `label_counts` (training images of each) and `seed`; whatever else it holds is kept."""
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """What builds a generator and tells it labels. Its file may hold more, which is kept."""
+
+    networks: dict[str, Any]  # the section of the configuration
+    shape: tuple[int, int, int]  # C, H, W
+    classes: tuple[str, ...]  # their names
+    seed: int
+    label_counts: tuple[int, ...] = ()  # training images of each class; older files have none
+
+    def __post_init__(self) -> None:
+        require("name" in self.networks, "networks.name: missing")
+        require(all(1 <= size <= LARGEST for size in self.shape), f"shape: numbers from 1 to {LARGEST} are needed, got "
+                f"{list(self.shape)}")
+        counts = self.label_counts
+        require(not counts or len(counts) == len(self.classes), f"label_counts: {len(counts)} of them, and "
+                f"{len(self.classes)} classes")
+        require(all(0 <= count < 2**53 for count in counts) and (not counts or sum(counts) > 0),
+                f"label_counts: numbers of images are needed, got {list(counts)}")
+
+
+def save(directory: Path, generator: nn.Module, description: dict[str, Any]) -> None:
+    """`description` must hold what Description has; whatever else it holds is kept."""
     weights = {name: tensor.contiguous() for name, tensor in generator.state_dict().items()}
-    files.replace(directory / "generator.safetensors", lambda path: save_file(weights, path))
-    files.write_json(directory / "generator.json", description)
+    files.replace(directory / WEIGHTS, lambda path: save_file(weights, path))
+    files.write_json(directory / ABOUT, description)
 
 
-def load(directory: Path) -> tuple[nn.Module, Description]:
-    """The generator in eval mode, on the CPU, and its description."""
+def load(directory: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """The generator in eval mode, on the CPU, and all that its description holds. ConfigError for files that are not
+    there, are damaged, or do not belong together."""
     generator, description = untrained(directory)
-    path = Path(directory) / "generator.safetensors"
+    path = Path(directory) / WEIGHTS
     try:
-        generator.load_state_dict(load_file(path))
+        weights = load_file(path)
+        generator.load_state_dict(weights)
     except (OSError, SafetensorError, RuntimeError) as error:
-        raise ConfigError(f"{path} does not hold the weights of this generator ({error}); train it again") from None
+        raise ConfigError(f"{path} does not hold the weights of this generator ({error}); {AGAIN}") from None
+    if wrong := [name for name, values in weights.items() if not values.isfinite().all()]:
+        raise ConfigError(f"{path} does not hold the weights of this generator ({wrong[0]} is not finite); {AGAIN}")
     return generator, description
 
 
-def untrained(directory: Path) -> tuple[nn.Module, Description]:
-    """The same generator as it was before training: freshly initialised from the run's seed."""
-    path = Path(directory) / "generator.json"
-    if not path.exists():
-        raise ConfigError(f"{path}: no generator here; train one with `dvc repro train`, or name its directory")
-    description = json.loads(path.read_text())
-    generator: Any = build.networks(description["networks"], tuple(description["shape"]), len(description["classes"]),
-                                    description["seed"])["generator"]
-    generator.label_counts = tuple(description.get("label_counts", ()))  # older files have none
-    return generator.eval(), description
+def untrained(directory: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """The same generator as it was before training: freshly initialised from the run's seed. ConfigError as of `load`.
+    """
+    path = Path(directory) / ABOUT
+    require(path.exists(), f"{path}: no generator here; train one with `dvc repro train`, or name its directory")
+    kept = files.read_json(path, AGAIN)
+    description = take(Description, kept, str(path), AGAIN)
+    try:
+        networks = build.networks(description.networks, description.shape, len(description.classes), description.seed)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}; {AGAIN}") from None
+    generator: Any = networks["generator"]
+    generator.label_counts = description.label_counts
+    return generator.eval(), kept
+
+
+def digest(directory: Path) -> str:
+    """The SHA-256 of the weights' file, by which a generator is known."""
+    return hashlib.sha256((Path(directory) / WEIGHTS).read_bytes()).hexdigest()
+
+
+def label_of(generator: Any, names: Sequence[str], wanted: int | str) -> int:
+    """The label that `wanted` is: the name of a class, which counts first, or a number. `names`: of the classes; codes
+    have none. ConfigError, with the nearest name, if there is no such label."""
+    require(generator.classes > 0, "label: this generator is unconditional; leave it out")
+    names = () if generator.labels_are_codes else names
+    text, last = str(wanted), generator.classes - 1
+    if text in names:
+        return list(names).index(text)
+    if re.fullmatch(r"-?\d+", text):
+        require(len(text) < 20 and 0 <= int(text) <= last, f"label: 0 … {last} is needed, got {text}")
+        return int(text)
+    raise ConfigError(f"label: there is no class {text!r}{suggest(text, names)}; or write a number, 0 … {last}")
 
 
 def latents(generator: Any, count: int, seed: int) -> Tensor:
@@ -94,9 +146,9 @@ def sample(
     truncation: float = 1.0,
     batch_size: int = 256,
 ) -> Tensor:
-    """uint8 images (count, C, H, W), with labels as the training images have them unless `labels` (count,) are given.
-    `truncation` scales the latents towards their mean: below 1, less variety. ConfigError for what this generator
-    cannot give."""
+    """uint8 images (count, C, H, W), with labels as the training images have them unless `labels` (count,), each of 0 …
+    classes − 1, are given. `truncation` scales the latents towards their mean: below 1, less variety. ConfigError for
+    what this generator cannot give."""
     if count < 1:
         raise ConfigError(f"count: at least 1 image must be asked for, got {count}")
     if not 0 <= truncation <= 1:
@@ -104,10 +156,19 @@ def sample(
     if truncation < 1 and not truncates(generator):
         raise ConfigError(f"truncation: {truncation:g} would change nothing on the sphere of networks.prior=sphere; "
                           "write 1, or train with networks.prior=normal")
-    if labels is not None and generator.classes == 0:
-        raise ConfigError("labels: this generator is unconditional; leave them out")
+    if labels is not None:
+        require_labels(generator, labels, count)
     told = labels_of(generator, count) if labels is None else labels
     return decode(generator, truncation * latents(generator, count, seed), told, batch_size)
+
+
+def require_labels(generator: Any, labels: Tensor, count: int) -> None:
+    """ConfigError unless these are labels (count,) that the generator can be told."""
+    require(generator.classes > 0, "labels: this generator is unconditional; leave them out")
+    require(labels.shape == (count,) and labels.dtype == torch.int64, f"labels: int64 of shape ({count},) are needed, "
+            f"one an image, got {labels.dtype} of shape {tuple(labels.shape)}")
+    wrong = labels[(labels < 0) | (labels >= generator.classes)]
+    require(not len(wrong), f"labels: 0 … {generator.classes - 1} is needed, got {wrong.tolist()[:3]}")
 
 
 def excerpt(generator: nn.Module, start: int, count: int, seed: int) -> Tensor:

@@ -1,5 +1,8 @@
 import json
+import multiprocessing
 import os
+import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +16,7 @@ from PIL import Image
 from ganlib import build
 from ganlib.config import ConfigError
 from ganlib.sampling import generator as generators
-from pipelines import register, tracking
+from pipelines import register, sample, tracking
 
 ROOT = Path(__file__).parents[2]
 SHAPE, KEY = (1, 8, 8), "fd_efficientnet_lite0"
@@ -42,7 +45,7 @@ def train(seed):
     network = module.build(config, SHAPE, 0)["generator"]
     generators.save(register.MODEL, network, {
         "networks": options, "shape": list(SHAPE), "classes": [], "seed": seed, "dataset": "toy", "data_sha256": "d1",
-        "run": os.path.abspath("runs/toy"), "images_seen": 640})  # fmt: skip
+        "run": os.path.abspath("runs/toy"), "images_seen": 640, "ema": True})  # fmt: skip
 
 
 def evaluate(distance, signs=(1, -1, 1, -1), failed=None, **protocol):
@@ -53,7 +56,7 @@ def evaluate(distance, signs=(1, -1, 1, -1), failed=None, **protocol):
         KEY: {"value": 1000 + distance, "standard_error": 1.0, "floor": 16.4}, "recall": {"value": 0.5},
         CHOICE: {"value": distance, "left_out": [distance + sign / 3**0.5 for sign in signs]},
         "classes": {"shares": [0.1, 0.9]}, "failed": failed,
-        "distance": KEY, "choice": CHOICE,
+        "distance": KEY, "choice": CHOICE, "generator_sha256": generators.digest(register.MODEL),
         "protocol": {"extractor": "efficientnet_lite0", "resize": 112, "data_sha256": "d1", "seed": 0, **protocol}}))
     Image.new("L", (8, 8)).save(register.EVALUATION / "grid.png")
 
@@ -153,6 +156,142 @@ def test_other_data_never_takes_the_champion_over(place):
     (register.MODEL / "generator.json").write_text(json.dumps(description | {"data_sha256": "d2"}))
     result = register.register()
     assert not result["champion"] and "was measured in another way (data_sha256 differ)" in result["reason"]
+
+
+@pytest.mark.parametrize("how", ["empty", "cut", "of other networks"])
+def test_a_generator_that_cannot_be_loaded_is_not_registered(place, how):
+    weights = register.MODEL / "generator.safetensors"
+    if how == "of other networks":
+        about = register.MODEL / "generator.json"
+        about.write_text(about.read_text().replace('"width": 16', '"width": 17'))
+    else:
+        weights.write_bytes(weights.read_bytes()[:100 if how == "cut" else 0])
+    evaluate(50.0)
+    with pytest.raises(ConfigError, match=r"generator\.safetensors does not hold the weights of this generator"):
+        register.register()
+    assert tracking.client().search_registered_models() == []
+
+
+def test_the_numbers_of_other_weights_are_refused(place):
+    train(1)
+    with pytest.raises(ConfigError, match=r"other weights than those of model; run `python -m pipelines\.evaluate`"):
+        register.register()
+    assert tracking.client().search_registered_models() == []
+
+
+@pytest.mark.parametrize("change", [{"protocol": 5}, {"protocol": {"data_sha256": "d1"}, CHOICE: 7}, {"failed": ...},
+                                    {"distance": []}, {CHOICE: {"value": 1}}, {"distance": "fd"}, {"protocol": {}}])
+def test_numbers_that_are_not_as_they_were_written_are_refused(place, change):
+    path = register.EVALUATION / "metrics.json"
+    measured = json.loads(path.read_text()) | change
+    path.write_text(json.dumps({key: value for key, value in measured.items() if value is not ...}))
+    with pytest.raises(ConfigError, match=r"metrics\.json: not as it was written.*run `python|measured with None"):
+        register.register()
+    assert tracking.client().search_registered_models() == []
+
+
+def register_when(barrier):
+    create = register._create
+
+    def together(*arguments):
+        barrier.wait(60)  # neither has found a version
+        return create(*arguments)
+
+    register._create = together
+    register.register()
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_two_at_once_make_one_version(place, local):
+    if not local:
+        shutil.rmtree("runs")
+    context = multiprocessing.get_context("fork")
+    barrier = context.Barrier(2)
+    processes = [context.Process(target=register_when, args=(barrier,)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
+    (version,) = tracking.use_store().search_model_versions("name = 'ganlib-toy'")
+    assert champion() == str(version.version)
+    assert MlflowClient().get_run(version.run_id).data.metrics[f"evaluation/{KEY}"] == 1100.0
+    assert register.register()["version"] == champion()
+
+
+def test_two_first_uses_of_the_store_at_once_make_one_version(place):
+    (place / "mlflow.db").unlink()
+    (place / "runs/toy/mlflow.json").unlink()
+    test_two_at_once_make_one_version(place, True)
+
+
+CLASSES = ("C++", "C--", "T-shirt (blue)", "100%", "a,b", "it's", "value", "..", "x=y", "T-shirt/top", "#1", "n" * 300)
+
+
+@pytest.mark.parametrize("dataset", ["it's mine", 'a "quote"', "photos (2020)", "x:y", "50%"])
+def test_classes_and_data_sets_of_any_name_are_registered(place, dataset):
+    measured = json.loads((register.EVALUATION / "metrics.json").read_text())
+    shares = {name: (1 + place) / 100 for place, name in enumerate(CLASSES)}
+    (register.EVALUATION / "metrics.json").write_text(json.dumps(measured | {"class_shares": shares}))
+    about = register.MODEL / "generator.json"
+    about.write_text(json.dumps(json.loads(about.read_text()) | {"dataset": dataset}))
+    result = register.register()
+    assert result["champion"] and register.register() == result | {"reason": "it is the champion already"}
+    version = MlflowClient().get_model_version(result["name"], result["version"])
+    assert version.tags["dataset"] == dataset and version.tags.get("class_shares") is None
+    logged = MlflowClient().get_run(version.run_id).data.metrics
+    found = {name: value for name, value in logged.items() if name.startswith("evaluation/class_shares.")}
+    assert sorted(found.values()) == sorted(shares.values())
+    assert found["evaluation/class_shares.value"] == shares["value"]
+    assert found["evaluation/class_shares.T-shirt/top"] == shares["T-shirt/top"]
+    assert sample.images(f"models:/{result['name']}@champion", 2, 0)[0].shape == (2, *SHAPE)
+    there = MlflowClient().list_artifacts(version.run_id, "evaluation")
+    assert "evaluation/metrics.json" in [file.path for file in there]  # which has the true names
+
+
+def test_what_could_not_be_completed_is_said_and_completed_by_the_same_command(place):
+    with sqlite3.connect(place / "mlflow.db") as stopped:
+        stopped.execute("CREATE TRIGGER no BEFORE INSERT ON registered_model_aliases "
+                        "BEGIN SELECT RAISE(ABORT, 'no more aliases'); END")
+    with pytest.raises(SystemExit, match=r"version 1 of ganlib-toy is there, but not yet all .*\(no more aliases\); "
+                                         "the same command completes it"):
+        register.main()
+    with sqlite3.connect(place / "mlflow.db") as goes_on:
+        goes_on.execute("DROP TRIGGER no")
+    register.main()
+    assert champion() == "1" and json.loads(register.REGISTRATION.read_text())["champion"]
+
+
+@pytest.mark.parametrize("name", ["gan?x", "gan%20y", "gän #1 (v2)"])
+def test_it_is_registered_whatever_the_projects_directory_is_called(place, empty_store, monkeypatch, name):
+    (place / name).mkdir()
+    for part in ("model", "evaluation", "params.yaml"):
+        shutil.move(place / part, place / name / part)
+    (place / name / "mlflow.db").write_bytes(empty_store.read_bytes())
+    before = sorted(os.listdir(place))
+    monkeypatch.chdir(place / name)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    register.main()
+    drawn, _ = sample.images("models:/ganlib-toy@champion", 3, 5)
+    assert (drawn == generators.sample(generators.load(register.MODEL)[0], 3, 5).numpy()).all()
+    assert sorted(os.listdir(place)) == before
+    assert sorted(os.listdir()) == ["evaluation", "mlartifacts", "mlflow.db", "model", "params.yaml",
+                                    "registration.json"]
+
+
+def test_a_copy_of_the_project_registers_in_its_own_runs(place, tmp_path_factory, monkeypatch):
+    copy = tmp_path_factory.mktemp("copy") / "project"
+    shutil.copytree(place, copy)
+    before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
+    monkeypatch.chdir(copy)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{copy}/mlflow.db")
+    with pytest.raises(SystemExit, match="was copied or moved: its files are in"):
+        register.main()
+    (copy / "mlflow.db").unlink()
+    register.main()
+    version = tracking.client().get_model_version("ganlib-toy", "1")
+    assert version.run_id == tracking.run_id(copy / "runs/toy")
+    assert {path: path.read_bytes() for path in place.rglob("*") if path.is_file()} == before
 
 
 def test_a_generator_that_learned_nothing_is_never_the_first_champion(place):
