@@ -4,7 +4,9 @@ lose their power."""
 import errno
 import json
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,24 @@ def replace(path: Path, write: Callable[[Path], Any]) -> None:
         if isinstance(error, OSError) and error.filename is None:
             error.filename = str(path)  # a write that fails does not know where
         raise
+
+
+@contextmanager
+def replacing(directory: Path) -> Iterator[Path]:
+    """A new directory, which takes the place of `directory` if the block ends well, and else is removed: what is there
+    stays whole till then."""
+    new, old = (directory.with_name(f".{directory.name}.{name}") for name in ("partial", "old"))
+    for left in (new, old):  # by a process that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    new.mkdir(parents=True)
+    try:
+        yield new
+        if directory.exists():
+            directory.rename(old)
+        new.rename(directory)
+    finally:
+        for left in (new, old):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:

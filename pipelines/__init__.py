@@ -15,10 +15,13 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    os.write(2, f"{' '.join(sys.orig_argv[1:3])}: stopped by {signal.Signals(number).name} before it began\n".encode())
+    name = sys.orig_argv[sys.orig_argv.index("-m") + 1].rpartition(".")[2]
+    os.write(2, f"{name}: stopped by {signal.Signals(number).name} before it began\n".encode())
     os._exit(128 + number)
 
 
-# A command's imports take seconds; until it begins (`pipelines.command`), Ctrl-C ends it without a page of traceback.
-if sys.argv[0] == "-m" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    signal.signal(signal.SIGINT, _end)
+# A command's imports take seconds; until it begins (`pipelines.command`), it ends without a page of traceback.
+if sys.argv[0] == "-m":
+    for each, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
+        if signal.getsignal(each) is usual:
+            signal.signal(each, _end)

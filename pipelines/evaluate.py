@@ -26,7 +26,6 @@ Where the generator is told a label, metrics.json also has the share of images i
 import argparse
 import dataclasses
 import json
-import shutil
 import sys
 import time
 from pathlib import Path
@@ -41,7 +40,7 @@ from torch import Tensor, nn
 from ganlib import seeds
 from ganlib.config import ConfigError, parse, require
 from ganlib.datasets.table import Table
-from ganlib.files import read_json, require_writable, write_text
+from ganlib.files import read_json, replacing, require_writable, write_text
 from ganlib.metrics import (
     Statistics,
     classification_accuracy_score,
@@ -125,23 +124,24 @@ def evaluate(evaluation: Evaluation, model: Path = MODEL, reference: Path = REFE
         if name in stored["floor"]:
             entry["floor"] = stored["floor"][name]
 
-    directory.mkdir(parents=True, exist_ok=True)
     floor_curve = load_file(reference / "curve.safetensors")
     curves = {"generated": curve_of(real, fake, evaluation.seed),
               "other real images": (floor_curve["precision"].numpy(), floor_curve["recall"].numpy())}
-    illustrations.save(illustrations.draw(
+    pictures = illustrations.draw(
         generator, images, seed=evaluation.seed, snapshots=model / "snapshots", features=fake,
         known=others_of(table, evaluation.images).images, known_features=features["others"], real_images=train.images,
         classes=train.classes, seen=seen, truncation=evaluation.truncation, curves=curves,
-    ), directory)  # fmt: skip
+    )  # fmt: skip
     by_class = {f"class_share.{safe(name)}": {"value": share, "floor": stored["class_shares"][name]}
                 for name, share in shares.items()}
-    _write_numbers(directory / "numbers", {**metrics, **by_class})
     result = {"generator_sha256": generators.digest(model),
               "distance": network.distance, "choice": choice, "failed": failure(choice, metrics[choice]),
               "cautions": stored["cautions"], **metrics, **({"class_shares": shares} if shares else {}),
               "protocol": {**protocol, "ema": description.ema}}
-    write_text(directory / "metrics.json", json.dumps(result, indent=2) + "\n")
+    with replacing(directory) as new:
+        illustrations.save(pictures, new)
+        _write_numbers(new / "numbers", {**metrics, **by_class})
+        (new / "metrics.json").write_text(json.dumps(result, indent=2) + "\n")
     return result
 
 
@@ -268,14 +268,10 @@ def label_accuracy(told: Tensor, seen: Tensor, name_codes: bool = False) -> floa
 
 
 def _write_numbers(directory: Path, metrics: dict[str, dict[str, Any]]) -> None:
-    temporary = directory.with_name(f".{directory.name}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
+    directory.mkdir()
     for name, entry in metrics.items():
         scalars = {key: value for key, value in entry.items() if not isinstance(value, list)}  # what DVC's table takes
-        (temporary / f"{name}.json").write_text(json.dumps(scalars) + "\n")
-    shutil.rmtree(directory, ignore_errors=True)
-    temporary.rename(directory)
+        (directory / f"{name}.json").write_text(json.dumps(scalars) + "\n")
 
 
 def numbers_of(result: dict[str, Any]) -> dict[str, dict[str, Any]]:

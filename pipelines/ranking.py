@@ -1,6 +1,7 @@
 """The trials of a sweep, best configuration first: by the mean over its seeds, where all of them ran to the end."""
 
 import csv
+import io
 import json
 import math
 from collections.abc import Iterable
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.special import stdtrit
 
+from ganlib.files import write_text
 from ganlib.metrics.comparison import learned
 from ganlib.metrics.protocol import require_equal
 from pipelines.search_space import Values
@@ -105,15 +107,14 @@ def _without_seed(values: Values) -> Values:
 
 def write_csv(path: Path, rows: list[Row], names: list[str], scale: Scale) -> None:
     """The table, a row for each configuration, with a column for each of the parameters `names`."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["rank", *names, "distance", "floor", "half_width", "seeds", "images_seen", "end", "reason"])
-        for number, row in enumerate(rows, 1):
-            writer.writerow([number, *(row.values.get(name, "") for name in names),
-                             *map(_number, (row.distance, scale.floor, row.half_width)),
-                             len(row.outcomes), row.images_seen, row.state, scale.remark(row)])
-    temporary.replace(path)
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["rank", *names, "distance", "floor", "half_width", "seeds", "images_seen", "end", "reason"])
+    for number, row in enumerate(rows, 1):
+        writer.writerow([number, *(row.values.get(name, "") for name in names),
+                         *map(_number, (row.distance, scale.floor, row.half_width)),
+                         len(row.outcomes), row.images_seen, row.state, scale.remark(row)])
+    write_text(path, text.getvalue())
 
 
 def reason(row: Row) -> str:

@@ -12,7 +12,6 @@
 
 import dataclasses
 import json
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -23,13 +22,14 @@ from safetensors.torch import save_file
 
 from ganlib.config import require
 from ganlib.datasets.table import Table, choosing
-from ganlib.files import require_writable
+from ganlib.files import replacing, require_writable
 from ganlib.metrics import (
     Statistics,
     classifier,
     frechet_distance,
     intra_class_distance,
 )
+from ganlib.metrics.features import Extractor
 from ganlib.metrics.protocol import Evaluation
 from pipelines.bar import images_bar
 from pipelines.command import command
@@ -60,20 +60,23 @@ def reference(evaluation: Evaluation, table: Path = TABLE, directory: Path = REF
     network = make_extractor(evaluation) if evaluation.extractor != "domain" else None  # refused before time is spent
     if network:
         make_protocol(evaluation, network, table)
-    temporary = directory.with_name(f".{directory.name}.partial")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
+    with replacing(directory) as new:
+        return _write(evaluation, table, new, network)
+
+
+def _write(evaluation: Evaluation, table: Path, directory: Path, network: Extractor | None) -> dict[str, Any]:
+    test, train = Table.open(table, "test"), Table.open(table, "train")
     result: dict[str, Any] = {}
     counter = None
     if train.labels is not None and test.labels is not None:
         with images_bar(evaluation.classifier_images, "classifier", stays=False) as bar:
             counter = classifier.train(train.images, train.labels, train.classes, evaluation.classifier_images,
                                        evaluation.seed, bar.update)
-        classifier.save(temporary / CLASSIFIER, counter)
+        classifier.save(directory / CLASSIFIER, counter)
         right = classifier.predict(counter, test.images) == torch.from_numpy(np.array(test.labels))
         result["classifier_accuracy"] = float(right.double().mean())
 
-    network = network or make_extractor(evaluation, temporary / CLASSIFIER)
+    network = network or make_extractor(evaluation, directory / CLASSIFIER)
     protocol = make_protocol(evaluation, network, table)
     test, others = test.evenly(evaluation.images), others_of(table, evaluation.images)
     if counter:
@@ -89,13 +92,11 @@ def reference(evaluation: Evaluation, table: Path = TABLE, directory: Path = REF
         within, _ = intra_class_distance(real, test.labels, other, others.labels)
         result["floor"][f"intra_class_{network.distance}"] = within
 
-    save_file({"test": real, "others": other}, temporary / "features.safetensors")
+    save_file({"test": real, "others": other}, directory / "features.safetensors")
     precision, recall = curve_of(real, other, evaluation.seed)
     save_file({"precision": torch.from_numpy(precision), "recall": torch.from_numpy(recall)},
-              temporary / "curve.safetensors")
-    (temporary / "reference.json").write_text(json.dumps(result, indent=2) + "\n")
-    shutil.rmtree(directory, ignore_errors=True)
-    temporary.rename(directory)
+              directory / "curve.safetensors")
+    (directory / "reference.json").write_text(json.dumps(result, indent=2) + "\n")
     return result
 
 

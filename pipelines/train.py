@@ -21,7 +21,7 @@ from typing import Any
 
 from ganlib.config import ConfigError, differences, take
 from ganlib.datasets.table import Table, read_manifest
-from ganlib.files import read_json, require_writable, write_json
+from ganlib.files import read_json, replacing, require_writable, write_json
 from ganlib.sampling import generator as generators
 from ganlib.training import state
 from pipelines import project, tracking
@@ -189,10 +189,6 @@ def begin(directory: Path, identity: dict[str, Any], params: Params, track: dict
 def export(directory: Path, checkpoint: str, model: Path = MODEL) -> None:
     """What the next stages read, from the run's directory to `model`, whole or not at all: the generator of its "last"
     or of its "best" `checkpoint`."""
-    temporary = model.with_name(model.name + ".tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    shutil.copytree(directory / {"last": "generator", "best": "best"}[checkpoint], temporary)
-    shutil.copytree(directory / "snapshots", temporary / "snapshots")
     monitor = monitored(directory)
     losses, distances = [], []
     for row in tracking.history(directory):
@@ -201,10 +197,11 @@ def export(directory: Path, checkpoint: str, model: Path = MODEL) -> None:
             distances.append({"images_seen": row["images_seen"], "distance": distance, "floor": monitor["floor"]})
         if len(row) > 1:  # more than the images seen
             losses.append(row)
-    _write_csv(temporary / "history.csv", losses)
-    _write_csv(temporary / "distance.csv", distances)
-    shutil.rmtree(model, ignore_errors=True)
-    temporary.replace(model)
+    with replacing(model) as new:
+        shutil.copytree(directory / {"last": "generator", "best": "best"}[checkpoint], new, dirs_exist_ok=True)
+        shutil.copytree(directory / "snapshots", new / "snapshots")
+        _write_csv(new / "history.csv", losses)
+        _write_csv(new / "distance.csv", distances)
 
 
 def _write_csv(path: Path, rows: list[dict[str, float]]) -> None:

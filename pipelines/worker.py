@@ -19,7 +19,7 @@ from torch import nn
 
 from ganlib import seeds
 from ganlib.datasets.table import Table, choosing
-from ganlib.files import read_json, write_json, write_text
+from ganlib.files import read_json, replace, write_json, write_text
 from ganlib.metrics.features import extractor
 from ganlib.metrics.monitor import Monitor
 from ganlib.objectives.base import Networks
@@ -224,8 +224,8 @@ class Recorder:
     def snapshot(self, images_seen: int, generator: nn.Module, networks: Networks) -> None:
         """A grid of the same latents every time."""
         picture = self.directory / "snapshots" / f"images-{images_seen:09d}.png"
-        picture.parent.mkdir(exist_ok=True)
-        grid(generators.sample(generator, 64, self.seed), columns=8).save(picture)
+        drawn = grid(generators.sample(generator, 64, self.seed), columns=8)
+        replace(picture, lambda temporary: drawn.save(temporary, "PNG"))
         self.tracker.artifact(picture.relative_to(self.directory), "snapshots")
         if networks["discriminator"].classes and not networks["generator"].labels_are_codes:
             split, chosen_by = choosing(self.place)

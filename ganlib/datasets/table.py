@@ -29,7 +29,7 @@ import torch
 
 from ganlib.config import ConfigError, parse, require
 from ganlib.datasets import order
-from ganlib.files import NO_SPACE, read_json
+from ganlib.files import NO_SPACE, read_json, replacing
 
 Chunks = Iterable[tuple[np.ndarray, np.ndarray | None]]  # (uint8 (n, C, H, W), int64 (n,) or None), one piece at a time
 
@@ -232,23 +232,14 @@ def write(directory: str | Path, splits: Mapping[str, tuple[int, Chunks]], *, sh
     directory.parent.mkdir(parents=True, exist_ok=True)
     sizes = [images * (int(np.prod(shape)) + 8) for images, _ in splits.values()]
     needed = sum(sizes) + max(sizes) + (1 << 16)  # a split lies there twice while its Arrow file is written
-    partial = directory.with_name(f".{directory.name}.partial")  # one name: what a killed run left is found and removed
-    shutil.rmtree(partial, ignore_errors=True)
-    with _no_space_named(directory, needed):
+    with _no_space_named(directory, needed), replacing(directory) as partial:
         if shutil.disk_usage(directory.parent).free < needed:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        try:
-            partial.mkdir()
-            written = {split: _write_split(partial / f"{split}.arrow", images, chunks, shape, classes)
-                       for split, (images, chunks) in splits.items()}
-            manifest = Manifest(name, source, shape, classes, written, _digest(shape, classes, written),
-                                dict(details or {}))
-            (partial / "manifest.json").write_text(json.dumps(dataclasses.asdict(manifest), indent=2) + "\n")
-            if directory.exists():
-                shutil.rmtree(directory)
-            partial.rename(directory)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+        written = {split: _write_split(partial / f"{split}.arrow", images, chunks, shape, classes)
+                   for split, (images, chunks) in splits.items()}
+        manifest = Manifest(name, source, shape, classes, written, _digest(shape, classes, written),
+                            dict(details or {}))
+        (partial / "manifest.json").write_text(json.dumps(dataclasses.asdict(manifest), indent=2) + "\n")
 
 
 def _write_split(path: Path, count: int, chunks: Chunks, shape: tuple[int, int, int],

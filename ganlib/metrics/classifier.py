@@ -1,7 +1,6 @@
 """A small classifier of the labelled real images: it tells which share of the generated ones falls into each class."""
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganlib import seeds
+from ganlib import files, seeds
 
 LARGEST = 32  # px; larger images are averaged down, which bounds the time of any data set
 BATCH = 128
@@ -83,12 +82,10 @@ def shares_of(predicted: Tensor, classes: Sequence[str]) -> dict[str, float]:
 
 def save(path: Path, classifier: Classifier) -> None:
     """Write `path` (safetensors, the class names in its metadata); all or nothing. Equal weights make equal files."""
-    temporary = path.with_name(path.name + ".tmp")
     tensors = {name: tensor.contiguous() for name, tensor in classifier.state_dict().items()}
     # One entry, since several would be written in any order, and the hash of the file stands in protocols.
     about = json.dumps({"channels": classifier.channels, "classes": classifier.classes})
-    save_file(tensors, temporary, {"classifier": about})
-    os.replace(temporary, path)
+    files.replace(path, lambda temporary: save_file(tensors, temporary, {"classifier": about}))
 
 
 def load(path: Path) -> Classifier:

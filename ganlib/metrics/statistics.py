@@ -1,7 +1,6 @@
 """Mean and covariance of features, from which a Fréchet distance is computed: merged, and stored with a protocol."""
 
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ganlib import files
 from ganlib.metrics.arrays import matrix
 
 Features = Tensor | np.ndarray
@@ -84,9 +84,8 @@ class Statistics:
 def save(path: Path, statistics: Statistics, protocol: dict[str, Any]) -> None:
     """Write `path` (safetensors) with the protocol as its metadata; all or nothing."""
     tensors = {"mean": statistics.mean.contiguous(), "covariance": statistics.covariance.contiguous()}
-    temporary = path.with_name(path.name + ".tmp")
-    save_file(tensors, temporary, {"count": str(statistics.count), "protocol": json.dumps(protocol)})
-    os.replace(temporary, path)
+    about = {"count": str(statistics.count), "protocol": json.dumps(protocol)}
+    files.replace(path, lambda temporary: save_file(tensors, temporary, about))
 
 
 def load(path: Path) -> tuple[Statistics, dict[str, Any]]:
