@@ -180,6 +180,13 @@ def sweep(params: Params, resume: bool = False) -> dict[str, Any]:
     directory = plan.directory
     if plan.storage:
         check(plan.storage)
+    directory.mkdir(parents=True, exist_ok=True)
+    with only_one(directory):  # before all else: what another process is making is not to be gone on with, nor removed
+        return _sweep(plan, resume)
+
+
+def _sweep(plan: Plan, resume: bool) -> dict[str, Any]:
+    directory = plan.directory
     of_driver(directory, plan.storage).pull()
     if (directory / RESULT).exists():
         print(f"sweep: {directory} is finished already; {SWEEP}/ is written from it", flush=True)
@@ -189,14 +196,13 @@ def sweep(params: Params, resume: bool = False) -> dict[str, Any]:
         print(f"sweep: going on with {directory}", flush=True)
     else:
         print(f"sweep: {directory}{' (nothing there to resume: it begins)' if resume else ''}", flush=True)
-    directory.mkdir(parents=True, exist_ok=True)
     experiment = f"ganlib-{plan.manifest['name']}"
     require(tracking.open_store(experiment) is not None, f"MLflow at {tracking.shown(tracking.store())} cannot be "
             "reached, and a sweep is of no use without it; start it, or unset MLFLOW_TRACKING_URI")
     # Ray handles signals by itself from when it is connected; ours come after that.
-    with only_one(directory), connected(plan.cluster), stopped_cleanly(_begin(plan, experiment)) as log:
+    with connected(plan.cluster), stopped_cleanly(_begin(plan, experiment)) as log:
         if plan.sweep.register and not plan.population:
-            require_room(params.cluster)
+            require_room(plan.params.cluster)
         floor, job = _prepared(plan, log)
         rows = rank(search(plan.space, plan.sweep, plan.cluster, job, log))
         _write(plan, rows, log, Scale(floor, _untrained(plan, rows[0], log)))

@@ -128,10 +128,21 @@ def of_driver(directory: Path, storage: str | None) -> Mirror:
 
 
 def reports(directory: Path) -> list[dict[str, Any]]:
-    """What the trials of a sweep reported: {name, images_seen, distance, came_from}, in order of time."""
+    """What the trials of a sweep reported: {name, images_seen, distance, came_from}, in order of time. What
+    cannot be read of it is left out."""
     path = directory / REPORTS
-    lines = path.read_text().split("\n")[:-1] if path.exists() else []  # what follows the last newline is torn
-    return [json.loads(line) for line in lines]
+    lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []  # what follows the last newline is torn
+    return [report for line in lines if (report := _read(line))]
+
+
+def _read(line: bytes) -> dict[str, Any] | None:
+    try:
+        report = json.loads(line)
+        sound = (isinstance(report["name"], str) and isinstance(report["images_seen"], int) and "came_from" in report
+                 and isinstance(report["distance"], int | float | None))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return report if sound else None
 
 
 _logs: dict[str, Log] = {}  # Tune pickles its callbacks and, restored, calls the copies

@@ -22,7 +22,7 @@ from ray.tune.integration.ray_train import TuneReportCallback
 from ray.tune.search.repeater import TRIAL_INDEX
 
 from ganlib.config import ConfigError
-from ganlib.files import write_json
+from ganlib.files import read_json, write_json
 from ganlib.training import state
 from pipelines import tracking
 from pipelines.fit import fit
@@ -90,9 +90,8 @@ class Trial:
         """From where it stands to its end."""
         at_home = Path(self.job["directory"]) / "trials" / self.name
         with placed(at_home, self.storage) as (self.directory, self.push), alone(self.directory):
-            outcome = self.directory / OUTCOME
-            if outcome.exists() and not self.hands_on:
-                tune.report(json.loads(outcome.read_text()))
+            if not self.hands_on and (outcome := outcome_of(self.directory)):
+                tune.report(outcome)
                 return
             if self.hands_on:
                 self.take_over()
@@ -105,7 +104,7 @@ class Trial:
                 self.last["failed"] = failure.read_text()
             if self.last["failed"]:
                 self.last["distance"] = math.inf
-            write_json(outcome, self.last)
+            write_json(self.directory / OUTCOME, self.last)
             self.push()
             if self.last["failed"]:
                 tune.report(self.last)
@@ -161,7 +160,7 @@ class Trial:
             return
         checkpoints = self.directory / "checkpoints"
         with given.as_directory() as source:
-            origin = json.loads((Path(source) / ORIGIN).read_text())["trial"]
+            origin = read_json(Path(source) / ORIGIN, "begin the sweep anew").get("trial")
             shutil.rmtree(checkpoints, ignore_errors=True)
             shutil.copytree(source, checkpoints)
         state.release(checkpoints)  # whose values may be others from here on
@@ -170,6 +169,16 @@ class Trial:
     def drive(self, job: dict[str, Any], params: Params) -> None:
         """The same on several workers. Their reports reach Tune by way of a callback."""
         fit(job, params.cluster, self.id, [TuneReportCallback()])
+
+
+def outcome_of(directory: Path) -> dict[str, Any] | None:
+    """The last report of a trial that has ended. None if it has not, or if that cannot be read: then it goes on from
+    its last checkpoint, and comes to the same."""
+    try:
+        found = read_json(directory / OUTCOME, "")
+    except ConfigError:
+        return None
+    return found if found.keys() >= {"images_seen", "distance", "name", "protocol", "failed", "came_from"} else None
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Sweeps on a real Ray with a real MLflow store: what they leave, what they survive, and what they refuse."""
 
 import csv
+import fcntl
 import json
 import math
 import os
@@ -27,8 +28,9 @@ from pipelines import sweep
 from pipelines.params import Sweep
 from pipelines.ranking import COMPLETE, FAILED, Outcome, rank
 from pipelines.storage import filesystem
-from pipelines.sweep_log import Log, reports
+from pipelines.sweep_log import REPORTS, Log, reports
 from pipelines.tracking import Tracker
+from pipelines.trial import OUTCOME, outcome_of
 
 ROOT = Path(__file__).parents[2]
 BASE = ["dataset=folder", "dataset.path=images", "dataset.resolution=16", "networks=mlp", "networks.width=32",
@@ -386,11 +388,37 @@ def test_a_torn_line_of_the_reports_is_dropped(tmp_path: Path, empty_store: Path
     tracker = Tracker(tmp_path, **track, run_name="sweep", params={})
     settings = parse(Sweep, {"name": "s", "images": 900, "trials": 2}, "sweep")
     whole = {"name": "a", "images_seen": 900, "distance": 5.0, "came_from": ""}
-    (tmp_path / "reports.jsonl").write_text(json.dumps(whole) + '\n{"name": "b", "ima')
+    damaged = ["\0" * 9, "[]", "{}", json.dumps(whole | {"distance": "far"}), json.dumps(whole)[:-9], ""]
+    (tmp_path / "reports.jsonl").write_text("\n".join([*damaged, json.dumps(whole), '{"name": "b", "ima']))
     log = Log(tmp_path, settings, tracker, track, None)
     with log.bar(2):
         log.reports("b", whole | {"name": "b", "distance": 4.0})
     assert [report["name"] for report in reports(tmp_path)] == ["a", "b"] and log.best == 4.0
+
+
+@pytest.mark.parametrize("content", [None, "", "\0\0", "[]", "{}", '{"name": "a", "distance": 1.0}'])
+def test_an_outcome_that_cannot_be_read_counts_as_none(tmp_path: Path, content: str | None):
+    if content is not None:
+        (tmp_path / OUTCOME).write_text(content)
+    assert outcome_of(tmp_path) is None
+
+
+def test_beside_a_sweep_that_runs_a_second_one_is_told_so(project: Path, monkeypatch: pytest.MonkeyPatch):
+    """And not to remove what the first one is making."""
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setattr(sys, "argv", ["sweep", *BASE, *HINGE])
+    with pytest.raises(SystemExit, match="cannot be reached"):
+        sweep.main()
+    (lock,) = project.glob("runs/sweeps/*/lock")
+    (lock.parent / REPORTS).touch()
+    with pytest.raises(SystemExit, match="was begun and not finished; add --resume"):
+        sweep.main()
+    with lock.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(SystemExit, match="another process") as told:
+            sweep.main()
+    assert "remove" not in str(told.value)
 
 
 def test_a_store_that_is_away_is_said_before_anything_is_begun(project: Path, monkeypatch: pytest.MonkeyPatch):
