@@ -20,8 +20,11 @@ from ganlib.metrics.path_length import trimmed_mean
 from ganlib.metrics.protocol import Evaluation
 from ganlib.sampling import generator as generators
 from ganlib.sampling.pictures import grid
+from pipelines import sample, tracking
 from pipelines.evaluate import PATHS, copied, evaluate, label_accuracy, measured_again, path_length, show
 from pipelines.reference import others_of, reference
+from pipelines.register import register
+from pipelines.report import report
 
 SMALL = Evaluation(images=40, resize=32, splits=2, classifier_images=2_000)
 NETWORK = {"name": "mlp", "width": 16, "depth": 1, "latent": 4}
@@ -34,7 +37,7 @@ def write_table(directory: Path, classes: tuple[str, ...], test: int = 50, valid
     for split, count in (("train", 60), ("validation", validation), ("test", test)):
         if not count:
             continue
-        labels = np.arange(count) % 2
+        labels = np.arange(count) % max(2, len(classes))
         images = rng.integers(0, 100, (count, *SHAPE)).astype(np.uint8)
         images[labels == 1, :, :4] += 100  # the upper half tells the class
         splits[split] = (count, [(images, labels if classes else None)])
@@ -48,7 +51,8 @@ def write_model(directory: Path, data_sha256: str, classes: tuple[str, ...] = ()
     torch.manual_seed(5)
     generator = module.build(config, SHAPE, len(classes))["generator"]
     generators.save(directory, generator, {"networks": networks, "shape": list(SHAPE), "classes": list(classes),
-                                           "seed": 0, "data_sha256": data_sha256, "ema": True})
+                                           "seed": 0, "data_sha256": data_sha256, "ema": True, "dataset": "toy",
+                                           "images_seen": 1280, "run": "runs/gone"})
     (directory / "snapshots").mkdir()
     for seen in (0, 640, 1280):
         images = generators.sample(generator, 16, 0)
@@ -80,7 +84,7 @@ def test_every_number_has_its_floor_and_its_protocol(place: Path, result: dict[s
     assert json.loads((place / "evaluation" / "metrics.json").read_text()) == result
     assert result["distance"] == "fd_efficientnet_lite0"
     assert set(result) - {"support_size"} == {  # which has no value where nothing repeats itself
-        "distance", "choice", "failed", "cautions", "protocol", "class_shares", "class_share_min",
+        "generator_sha256", "distance", "choice", "failed", "cautions", "protocol", "class_shares", "class_share_min",
         "fd_efficientnet_lite0", "fd_efficientnet_lite0_validation", "kernel_distance",
         "precision", "recall", "density", "coverage", "is_efficientnet_lite0", "sliced_wasserstein",
         "wasserstein_lower_bound", "near_duplicates", "memorization", "path_length_efficientnet_lite0"}  # fmt: skip
@@ -101,6 +105,32 @@ def test_every_number_has_its_floor_and_its_protocol(place: Path, result: dict[s
     del distance["interval"], distance["left_out"]  # DVC's tables take single numbers
     assert rows["fd_efficientnet_lite0"] == distance and rows["class_share.dark"]["floor"] == 25 / 40
     assert "untrained" in show(result) and "dark" in show(result)
+
+
+NAMES = ("C++", "C--", "T-shirt (blue)", "100%", "it's", "value", "..", "n" * 200, "a/b", "<b>")
+
+
+def test_classes_of_any_name_are_evaluated_reported_and_registered(tmp_path: Path, empty_store: Path,
+                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    sha256 = write_table(tmp_path / "table", NAMES, test=60, validation=60)
+    reference(SMALL, tmp_path / "table", tmp_path / "reference")
+    write_model(tmp_path / "model", sha256, NAMES, conditioning="concat")
+    few = run(tmp_path)
+    assert set(few["class_shares"]) == set(NAMES) and len(show(few)) > 0
+    floors = [json.loads(path.read_text())["floor"] for path in (tmp_path / "evaluation/numbers").glob("class_share.*")]
+    assert len(floors) == len(NAMES)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mlflow.db").write_bytes(empty_store.read_bytes())
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    page = report(tmp_path / "model", tmp_path / "evaluation", tmp_path / "none.yaml", tmp_path / "report.html")
+    assert page.read_text().count('class="bar"') == len(NAMES) and "T-shirt (blue)" in page.read_text()
+    assert register(tmp_path / "model", tmp_path / "evaluation")["version"] == "1"
+    version = tracking.client().get_model_version("ganlib-toy", "1")
+    logged = tracking.client().get_run(version.run_id).data.metrics
+    shares = {name: value for name, value in logged.items() if name.startswith("evaluation/class_shares.")}
+    assert len(shares) == len(NAMES) and sum(shares.values()) == pytest.approx(1)
+    drawn, said = sample.images("models:/ganlib-toy/1", 2, 0, label="T-shirt (blue)")
+    assert drawn.shape == (2, *SHAPE) and said == ", class 2 (T-shirt (blue))"
 
 
 def test_the_pictures_show_what_they_say(place: Path, result: dict[str, Any]) -> None:
