@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,13 +64,13 @@ def write_json(path: Path, value: Any) -> None:
 def require_writable(*paths: Path) -> None:
     """ConfigError unless there can be files or directories at these paths: before anything is computed for them."""
     for path in paths:
-        place = path.absolute()
+        place = path.absolute().parent
         while not place.exists():
             place = place.parent
-        if place != path.absolute() and not place.is_dir():
-            raise ConfigError(f"{path}: cannot be written, since {place} is a file; name another place")
-        if not os.access(place, os.W_OK):
-            raise ConfigError(f"{path}: cannot be written, since {place} may not be; name another place")
+        try:
+            tempfile.TemporaryFile(dir=place).close()
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be written ({place}: {error.strerror}); name another place") from None
 
 
 def read_json(path: Path, remedy: str) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """The pictures of an evaluation: what a generator does, for people."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -66,14 +65,9 @@ def draw(generator: Any, images: Tensor, *, seed: int, snapshots: Path, features
 
 
 def save(pictures: Mapping[str, Image.Image], directory: Path) -> None:
-    """Each as <name>.png into a directory, in place of all pictures there, once all are written; animations move."""
+    """Each as <name>.png into a directory; animations move."""
     for name, picture in pictures.items():
-        picture.save(directory / f".{name}.png", save_all=True, optimize=True)
-    for name in pictures:
-        os.replace(directory / f".{name}.png", directory / f"{name}.png")
-    for file in directory.glob("*.png"):  # hidden ones too, which an interrupted call left
-        if file.stem not in pictures:
-            file.unlink()
+        picture.save(directory / f"{name}.png", save_all=True, optimize=True)
 
 
 def progress(snapshots: Path, height: int, width: int) -> Image.Image:

@@ -196,25 +196,12 @@ def test_progress_shows_each_snapshot_and_the_animation_moves(make_run, tmp_path
     generator, _ = generators.load(place / "model")
     illustrations.save(pictures, tmp_path)
     assert {path.stem for path in tmp_path.glob("*.png")} == set(pictures)
-    assert not list(tmp_path.glob(".*.png"))
     with Image.open(tmp_path / "animation.png") as picture:
         assert picture.n_frames == 3
         for frame, seen in enumerate((0, 640, 1280)):
             picture.seek(frame)
             shown = np.asarray(picture.convert("L"))[-4 - 128:-4, 4:4 + 128]
             np.testing.assert_array_equal(shown, np.asarray(grid(generators.sample(generator, 64, seen), 8, 2)))
-
-
-def test_saved_pictures_replace_all_that_were_there(tmp_path: Path) -> None:
-    for old in ("samples.png", "labels.png", ".codes.png"):
-        Image.new("L", (4, 4)).save(tmp_path / old)
-    (tmp_path / "metrics.json").write_text("{}")
-    with pytest.raises(OSError, match="cannot write mode"):
-        illustrations.save({"samples": Image.new("L", (5, 5)), "broken": Image.new("F", (5, 5))}, tmp_path)
-    assert Image.open(tmp_path / "samples.png").size == (4, 4) and (tmp_path / "labels.png").exists()
-    illustrations.save({"samples": Image.new("L", (5, 5)), "classes": Image.new("L", (5, 5))}, tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"samples.png", "classes.png", "metrics.json"}
-    assert Image.open(tmp_path / "samples.png").size == (5, 5)
 
 
 def test_without_snapshots_nothing_moves(make_run, tmp_path: Path) -> None:
