@@ -6,7 +6,6 @@
 
 import argparse
 import math
-import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -21,7 +20,7 @@ import torch
 from PIL import Image
 
 from ganlib.config import require
-from ganlib.files import read_json
+from ganlib.files import read_json, replace, require_writable
 from ganlib.sampling import generator as generators
 from ganlib.sampling.pictures import grid
 from pipelines import tracking
@@ -91,18 +90,18 @@ def main() -> None:
     parser.add_argument("--label", help="a class's name or number; without, as in training")
     parser.add_argument("--out", type=Path, required=True, help="the picture to write, .png")
     arguments = parser.parse_args()
-    if arguments.out.suffix.lower() not in Image.registered_extensions():
+    kinds = Image.registered_extensions()
+    if arguments.out.suffix.lower() not in kinds:
         raise SystemExit(f"sample: --out {arguments.out}: the ending names no known kind of picture; write for example "
                          f"{arguments.out.with_suffix('.png')}")
     with command("sample", "nothing was written"):
+        require_writable(arguments.out)
         try:
             drawn, classes = images(arguments.model, arguments.n, arguments.seed, arguments.truncation, arguments.label)
         except (ValueError, mlflow.MlflowException) as error:
             raise SystemExit(f"sample: {arguments.model}: {tracking.short(error)}") from None
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        temporary = arguments.out.with_name(f".{arguments.out.name}")  # keeps the ending, which names the format
-        grid(drawn, columns=math.ceil(math.sqrt(arguments.n))).save(temporary)
-        os.replace(temporary, arguments.out)
+        picture = grid(drawn, columns=math.ceil(math.sqrt(arguments.n)))
+        replace(arguments.out, lambda temporary: picture.save(temporary, kinds[arguments.out.suffix.lower()]))
     print(f"{arguments.n} images in {arguments.out}{classes}")
 
 

@@ -26,7 +26,6 @@ import json
 import math
 import shlex
 import shutil
-import signal
 import statistics
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,12 +38,13 @@ from ray.tune import TuneError
 from ganlib import build
 from ganlib.config import ConfigError, require
 from ganlib.datasets.table import read_manifest
-from ganlib.files import write_json
+from ganlib.files import require_writable, write_json
 from ganlib.metrics.monitor import Monitor
 from ganlib.metrics.protocol import require_enough
 from ganlib.sampling import generator as generators
 from pipelines import prepare, project, sweep_pictures, tracking
 from pipelines.cluster import connected, require_room
+from pipelines.command import command, shortage
 from pipelines.compose import composition, conf
 from pipelines.evaluate import evaluate, measured_again
 from pipelines.evaluate import show as show_numbers
@@ -362,21 +362,14 @@ def _crown(plan: Plan, row: Row) -> dict[str, Any]:
 @contextmanager
 def stopped_cleanly(log: Log) -> Iterator[Log]:
     """On Ctrl-C, and on SIGTERM, which is how `ray job stop` begins: the runs in MLflow are closed as killed."""
-    def stop(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt(number)
-
-    before = signal.signal(signal.SIGTERM, stop)
     try:
         yield log
-    except KeyboardInterrupt as interrupt:
+    except KeyboardInterrupt:
         log.killed()
-        print(f"sweep: stopped; go on with it by the same command and --resume ({log.directory})", flush=True)
-        raise SystemExit(128 + int(*interrupt.args or (signal.SIGINT,))) from None
+        raise
     except (Exception, SystemExit):
         log.tracker.finish("FAILED")
         raise
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def main() -> None:
@@ -385,8 +378,9 @@ def main() -> None:
     parser.add_argument("--if-chosen", action="store_true", help=f"do nothing where {PARAMS} has no sweep")
     parser.add_argument("choices", nargs="*", metavar="group=choice or key=value")
     arguments = parser.parse_intermixed_args()
-    try:
+    with command("sweep", "go on with it by the same command and --resume"):
         project.enter()
+        require_writable(SWEEP, RUNS)
         chosen = arguments.choices or not PARAMS.exists()
         params = parse_params(composition(arguments.choices)) if chosen else load()
         if params.sweep is None and arguments.if_chosen:
@@ -394,12 +388,11 @@ def main() -> None:
             print(f"sweep: {PARAMS} has none; choose one by: python -m pipelines.compose sweep=losses")
             return
         tracking.use(params.cluster.tracking_uri)
-        sweep(params, arguments.resume)
-    except ConfigError as error:
-        raise SystemExit(f"sweep: {error}") from None
-    except (OSError, TuneError) as error:  # of the disk or the storage, mostly
-        raise SystemExit(f"sweep: {last_line(error)}; nothing that was made is lost: when that is mended, go on with "
-                         "--resume") from error
+        try:
+            sweep(params, arguments.resume)
+        except (OSError, TuneError) as error:  # of the disk or the storage, mostly
+            raise ConfigError(f"{shortage(error) or last_line(error)}; nothing that was made is lost: when that is "
+                              "mended, go on with --resume") from None
 
 
 if __name__ == "__main__":

@@ -59,7 +59,8 @@ with files.replacing(Path({str(tmp_path / "results")!r})) as new:
 
 @pytest.mark.parametrize(("content", "message"), [
     (b"", "not JSON"), (b"{", "not JSON"), (b"\xff\xfe", "not JSON"), (b"[1]", "a mapping is needed"),
-    (b"7", "a mapping is needed"),    (b"[" * 100_000, "not JSON"), (b'{"a": ' + b"9" * 5000 + b"}", "not JSON"), (b"\x00" * 20, "not JSON"),
+    (b"7", "a mapping is needed"),    (b"[" * 100_000, "not JSON"),
+    (b'{"a": ' + b"9" * 5000 + b"}", "not JSON"), (b"\x00" * 20, "not JSON"),
 ])
 def test_what_is_no_mapping_is_refused_with_what_to_do(content: bytes, message: str, tmp_path: Path):
     path = tmp_path / "a.json"
