@@ -20,9 +20,6 @@ PATIENCE = 1.0  # seconds for another process to end its transaction
 OF_NONE = ("alembic_version", "workspaces")  # tables that have a row before there is anything to keep
 ANEW = "remove it, and `python -m pipelines.tracking runs/*` sends all runs to a new one"
 
-# A connection that is kept would go on with a file that has been removed or replaced meanwhile.
-os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")
-
 
 def uri_of(path: Path) -> str:
     """The URI of a database, whatever letters its path has."""
@@ -50,6 +47,8 @@ def ready(path: Path, writes: bool = True) -> None:
     ConfigError, with the reason and within about a second, for one that is locked or damaged; if it is to be written
     to, also for one that is read-only, or was copied here from elsewhere.
     """
+    # A connection that is kept would go on with a file that has been removed or replaced meanwhile.
+    os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")
     try:
         if not _holds_something(path, writes):
             with _alone(path):
