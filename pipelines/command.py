@@ -51,6 +51,8 @@ def command(name: str, hint: str = AGAIN) -> Iterator[None]:
 def shortage(error: BaseException) -> str | None:
     """What a machine ran out of, where that is what an error tells of: space on a disk, or memory."""
     number = getattr(error, "errno", None)
+    if number in NO_SPACE and str(getattr(error, "strerror", "")).startswith("no space"):  # it says more already
+        return f"{error.filename}: {error.strerror}"  # type: ignore[attr-defined]
     if number in NO_SPACE or FULL.search(str(error)):
         place = Path(getattr(error, "filename", None) or ".")
         while not place.exists():

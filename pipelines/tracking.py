@@ -37,6 +37,7 @@ from pipelines import database, project
 from pipelines.command import command, first_line
 
 JOURNAL, STATE = "journal.jsonl", "mlflow.json"
+LAST = 2.0  # seconds in which the end of a run is tried to be sent; else its next command sends it
 SEND_EVERY = 5.0  # seconds between two sendings of metrics
 RETRY_AFTER = (30.0, 600.0)  # seconds until a store that failed is tried again: at first, and, doubling, at most
 BATCH = 1000  # metrics MLflow takes at once
@@ -153,7 +154,9 @@ class Tracker:
     def finish(self, status: str = "FINISHED") -> None:
         """End the run: FINISHED, FAILED or KILLED."""
         self._append({"status": status})
-        self.flush()
+        end = time.monotonic() + LAST
+        while not self.flush() and time.monotonic() < end:  # others write to it as well, or send the same journal
+            time.sleep(0.2)
 
     def flush(self) -> bool:
         """Send what was not sent yet, now. False if the store is away, or another process is sending the journal."""

@@ -291,4 +291,4 @@ def _no_space_named(directory: Path, needed: int) -> Iterator[None]:
         free = shutil.disk_usage(directory.parent).free
         raise OSError(error.errno, f"no space for the image table: about {needed / 1e6:.1f} MB are needed and "
                       f"{free / 1e6:.1f} MB are free ({os.strerror(error.errno)}); nothing was written. "
-                      "Free some space or write the table elsewhere", str(directory)) from error
+                      "Free some space, and give the same command again", str(directory)) from error
