@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ray.exceptions import RayError
 from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
 from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
@@ -43,7 +44,7 @@ def fit(job: dict[str, Any], cluster: Cluster, name: str, callbacks: Sequence[An
         try:
             interruptible(trainer.fit)
             return
-        except TrainingFailedError as error:
+        except (TrainingFailedError, RayError) as error:
             reasons = [getattr(reason, "_base_exc", reason) for reason in _reasons(error)]
             if any(isinstance(reason, WorkerGroupStartupTimeoutError) for reason in reasons):
                 continue  # no room yet for all of them: waiting counts against nothing
@@ -51,7 +52,9 @@ def fit(job: dict[str, Any], cluster: Cluster, name: str, callbacks: Sequence[An
                 if isinstance(reason, ConfigError) or shortage(reason):
                     raise ConfigError(shortage(reason) or str(reason)) from None
             lost += 1
-            said = first_line(reasons[0]) if reasons else first_line(error)
+            said = first_line(reasons[0] if reasons else error).rstrip(".")
+            if "OOM" in str(error):
+                said += "; perhaps it was killed for want of memory"
             if lost > cluster.max_failures:
                 raise ConfigError(f"the workers were lost {lost} times, and cluster.max_failures is "
                                   f"{cluster.max_failures}; the last time: {said}. The same command goes on from the "
@@ -76,7 +79,7 @@ def interruptible(work: Callable[[], Any]) -> None:
         raise raised[0]
 
 
-def _reasons(error: TrainingFailedError) -> list[BaseException]:
+def _reasons(error: Exception) -> list[BaseException]:
     """What the workers, or what was to start them, said; the first of a rank to fail comes first."""
     failure = getattr(error, "controller_failure", None)
     return [failure] if failure else list(getattr(error, "worker_failures", {}).values())
