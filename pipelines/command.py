@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from ganlib.config import ConfigError
 from ganlib.files import NO_SPACE
@@ -28,16 +27,24 @@ def command(name: str, hint: str = AGAIN) -> Iterator[None]:
     """The body of a command's `main`. A ConfigError, a full disk, a lack of memory, a file that may not be written and
     an interruption become one line and exit 1, 130 (Ctrl-C) or 143 (SIGTERM); other errors are faults of the code, and
     keep their traceback. `hint`: what to do after an interruption."""
-    before = signal.signal(signal.SIGTERM, _stop)
+    terminated = False  # Ray raises other interruptions in place of ours
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal terminated
+        terminated = True
+        raise Stopped(number)
+
+    before = signal.signal(signal.SIGTERM, stop)
     if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:  # as it is in the background of a shell
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     except ConfigError as error:
         raise SystemExit(f"{name}: {error}") from None
-    except KeyboardInterrupt as error:
-        number = signal.SIGTERM if isinstance(error, Stopped) else signal.SIGINT
-        _end(f"{name}: stopped by {number.name}; {hint}", 128 + number)
+    except KeyboardInterrupt:
+        number = signal.SIGTERM if terminated else signal.SIGINT
+        print(f"{name}: stopped by {number.name}; {hint}", file=sys.stderr, flush=True)
+        raise SystemExit(128 + number) from None
     except Exception as error:
         if (reason := shortage(error)) is None:
             if not isinstance(error, OSError) or error.filename is None:
@@ -70,12 +77,3 @@ def first_line(error: BaseException) -> str:
     """What an error says, without what a URI in it may give away."""
     text = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return re.sub(r"//[^/@\s]*@", "//", text)[:300]
-
-
-def _stop(number: int, frame: FrameType | None) -> Any:
-    raise Stopped(number)
-
-
-def _end(line: str, status: int) -> None:
-    print(line, file=sys.stderr, flush=True)
-    raise SystemExit(status)
