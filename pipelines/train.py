@@ -198,10 +198,21 @@ def export(directory: Path, checkpoint: str, model: Path = MODEL) -> None:
         if len(row) > 1:  # more than the images seen
             losses.append(row)
     with replacing(model) as new:
-        shutil.copytree(directory / {"last": "generator", "best": "best"}[checkpoint], new, dirs_exist_ok=True)
+        shutil.copytree(directory / "generator", new, dirs_exist_ok=True)
+        if checkpoint == "best":
+            _take_best(directory, new)
         shutil.copytree(directory / "snapshots", new / "snapshots")
         _write_csv(new / "history.csv", losses)
         _write_csv(new / "distance.csv", distances)
+
+
+def _take_best(directory: Path, model: Path) -> None:
+    """Put the generator of a run's best checkpoint in place of that of its last."""
+    if (path := state.best(directory / CHECKPOINTS)) is None:
+        raise ConfigError(f"registry.checkpoint: no distance is known of the checkpoints of {directory}; write last")
+    stored, (generator, about) = state.read(path), generators.load(model)
+    generator.load_state_dict(stored["average"])
+    generators.save(model, generator, about | {"images_seen": stored["images_seen"]})
 
 
 def _write_csv(path: Path, rows: list[dict[str, float]]) -> None:

@@ -1,7 +1,6 @@
 """What each training worker runs: ganlib's loop, and its share of the distance; rank 0 also keeps the run's records in
 its directory."""
 
-import copy
 import dataclasses
 import os
 import tempfile
@@ -25,10 +24,8 @@ from ganlib.metrics.monitor import Monitor
 from ganlib.objectives.base import Networks
 from ganlib.sampling import generator as generators
 from ganlib.sampling.pictures import grid
-from ganlib.training import state
 from ganlib.training.guard import NotFinite
 from ganlib.training.loop import Saved, train
-from ganlib.training.state import RunState
 from pipelines.params import RUN, Params, parse_params, public
 from pipelines.storage import Mirror
 from pipelines.tracking import Tracker
@@ -157,7 +154,7 @@ def _run(job: dict[str, Any], directory: Path, push: Callable[[], None], rank: i
             write_text(directory / FAILURE, str(error))
     else:
         if recorder:
-            recorder.end(generator)
+            generators.save(directory / "generator", generator, recorder.description)
     if recorder:
         push()
 
@@ -212,14 +209,6 @@ class Recorder:
         if not (self.directory / name).exists():
             write_json(self.directory / name, value)
             self.tracker.artifact(name)
-
-    def end(self, generator: nn.Module) -> None:
-        """The generators that a run leaves: of its best checkpoint, where distances were measured, and of its end."""
-        if best := state.best(self.directory / CHECKPOINTS):
-            chosen = copy.deepcopy(generator)
-            seen = RunState({"average": chosen}).restore(torch.load(best, map_location=self.device, weights_only=True))
-            generators.save(self.directory / "best", chosen, self.description | {"images_seen": seen})
-        generators.save(self.directory / "generator", generator, self.description)
 
     def snapshot(self, images_seen: int, generator: nn.Module, networks: Networks) -> None:
         """A grid of the same latents every time."""

@@ -68,6 +68,11 @@ def load(directory: Path, run: dict[str, Any] | None = None) -> State | None:
     if path is None:
         return None
     require_same(path, run)
+    return read(path)
+
+
+def read(path: Path) -> State:
+    """The state in a checkpoint, on the CPU. ConfigError if it holds none, or something that would run code."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError) as error:  # its hash is right: it was written so

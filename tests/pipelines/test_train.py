@@ -21,8 +21,11 @@ from safetensors.torch import load_file
 
 from ganlib.datasets import table
 from ganlib.files import write_json
+from ganlib.sampling import generator as generators
+from ganlib.training import loop
+from ganlib.training.run import Run
 from pipelines.params import parse_params
-from pipelines.train import begin
+from pipelines.train import begin, export
 
 ROOT = Path(__file__).parents[2]
 PARAMS = {
@@ -244,6 +247,29 @@ def test_a_longer_run_goes_on_from_a_shorter_one(project: Path, undisturbed: tor
     history = np.genfromtxt(project / "model/history.csv", delimiter=",", names=True)
     assert history["images_seen"].tolist() == list(range(320, 6401, 320))
     assert len(list((project / "model/snapshots").glob("*.png"))) == 10
+
+
+def test_the_best_checkpoint_is_exported_where_it_is_asked_for(tmp_path: Path):
+    """It is kept, though it is not among the last."""
+    pixels = torch.randint(0, 256, (40, 1, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    distances, seen, networks = {8: 5.0, 16: 1.0, 24: 4.0, 32: 3.0}, {}, {"name": "mlp", "width": 8, "latent": 4}
+    run = Run.parse({"networks": networks,
+                     "training": {"images": 32, "batch_size": 8, "checkpoint_every": 8, "keep": 1}})
+
+    def snapshot(images_seen: int, generator: torch.nn.Module, networks: object) -> float:
+        seen[images_seen] = generators.sample(generator, 4, 0)
+        return distances[images_seen]
+
+    directory = tmp_path / "run"
+    (directory / "snapshots").mkdir(parents=True)
+    last = loop.train(run, table.Table.from_arrays(pixels), directory / "checkpoints", snapshot=snapshot)
+    generators.save(directory / "generator", last, {"networks": networks, "shape": [1, 16, 16], "classes": [],
+                                                    "label_counts": [], "seed": 0, "images_seen": 32})
+    for checkpoint, images_seen in (("last", 32), ("best", 16)):
+        export(directory, checkpoint, tmp_path / "model")
+        exported, about = generators.load(tmp_path / "model")
+        assert about["images_seen"] == images_seen
+        assert torch.equal(generators.sample(exported, 4, 0), seen[images_seen])
 
 
 def test_a_run_that_begins_from_zero_says_what_differs_from_the_nearest(project: Path, capsys, monkeypatch):
