@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,13 @@ from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
 
 from ganlib.config import ConfigError, require
+from ganlib.files import write_text
 from pipelines.command import first_line, shortage
 from pipelines.params import Cluster
 from pipelines.storage import filesystem
 from pipelines.worker import work
+
+ERROR = "error.txt"  # in the run's directory: what Ray says of the workers that were lost last, tracebacks included
 
 
 def fit(job: dict[str, Any], cluster: Cluster, name: str, callbacks: Sequence[Any] = ()) -> None:
@@ -55,10 +59,12 @@ def fit(job: dict[str, Any], cluster: Cluster, name: str, callbacks: Sequence[An
             said = first_line(reasons[0] if reasons else error).rstrip(".")
             if "OOM" in str(error):
                 said += "; perhaps it was killed for want of memory"
+            with suppress(OSError):
+                write_text(directory / ERROR, f"{error}\n")
             if lost > cluster.max_failures:
                 raise ConfigError(f"the workers were lost {lost} times, and cluster.max_failures is "
-                                  f"{cluster.max_failures}; the last time: {said}. The same command goes on from the "
-                                  "last checkpoint") from None
+                                  f"{cluster.max_failures}; the last time: {said} (all of it: {directory / ERROR}). "
+                                  "The same command goes on from the last checkpoint") from None
             print(f"train: a worker was lost ({said}); going on from the last checkpoint", flush=True)
 
 

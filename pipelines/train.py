@@ -160,30 +160,37 @@ def begin(directory: Path, identity: dict[str, Any], params: Params, track: dict
         return
     images, storage = params.run.training.images, params.cluster.storage
     Mirror(RUNS, storage, lambda name: Path(name).name == RUN).pull()  # what was trained elsewhere
-    nearest: tuple[list[str], Path] | None = None
-    longest: tuple[int, Path] | None = None
+    shorter: list[tuple[int, Path]] = []
+    near: list[tuple[int, str, Path]] = []
     for path in sorted(RUNS.glob(f"*/{RUN}")):
         with suppress(ConfigError):
             other = take(Begun, read_json(path, ""), str(path), "")
             differing = differences(other.identity, identity, "it", "this run")
             if not differing and other.images < images:
-                longest = max(longest or (0, path.parent), (other.images, path.parent))
-            elif 0 < len(differing) <= NEAR and (nearest is None or len(differing) < len(nearest[0])):
-                nearest = differing, path.parent
-    if longest:
-        shorter = longest[1].resolve()
-        Mirror(shorter, storage and f"{storage.rstrip('/')}/{shorter.name}").pull()
-        for folder in (CHECKPOINTS, "snapshots"):
-            shutil.copytree(shorter / folder, directory / folder, dirs_exist_ok=True)
-        tracker = tracking.Tracker(directory, **track)
-        for picture in sorted((directory / "snapshots").iterdir()):
-            tracker.artifact(picture.relative_to(directory), "snapshots")
-        for row in tracking.history(shorter):
-            tracker.log(int(row.pop("images_seen")), row)
-        print(f"train: going on from the {longest[0]:,} images of {shorter}")
-    elif nearest:
-        print(f"train: this run begins from 0 images; {nearest[1]} is nearly the same, but {'; '.join(nearest[0])}")
+                shorter.append((other.images, path.parent.resolve()))
+            elif 0 < len(differing) <= NEAR:
+                near.append((len(differing), "; ".join(differing), path.parent))
+    if not any(_continues(directory, run, storage, track) for _, run in sorted(shorter, reverse=True)) and near:
+        _, what, run = min(near)
+        print(f"train: this run begins from 0 images; {run} is nearly the same, but {what}")
     write_json(directory / RUN, {"identity": identity, "images": images})
+
+
+def _continues(directory: Path, shorter: Path, storage: str | None, track: dict[str, Any]) -> bool:
+    """Take over what a shorter run has left, rows and pictures too. False if it has not ended."""
+    Mirror(shorter, storage and f"{storage.rstrip('/')}/{shorter.name}").pull()
+    last = state.newest(shorter / CHECKPOINTS)
+    if last is None or not (shorter / "generator/generator.json").exists():
+        return False
+    for folder in (CHECKPOINTS, "snapshots"):
+        shutil.copytree(shorter / folder, directory / folder, dirs_exist_ok=True)
+    tracker = tracking.Tracker(directory, **track)
+    for picture in sorted((directory / "snapshots").iterdir()):
+        tracker.artifact(picture.relative_to(directory), "snapshots")
+    for row in tracking.history(shorter):
+        tracker.log(int(row.pop("images_seen")), row)
+    print(f"train: going on from the {state.images_seen(last):,} images of {shorter}")
+    return True
 
 
 def export(directory: Path, checkpoint: str, model: Path = MODEL) -> None:
