@@ -78,6 +78,7 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
     that cannot be read, or one that holds something else."""
     try:
         value = json.loads(path.read_text("utf-8"))
+        json.dumps(value, ensure_ascii=False).encode()  # halves of letters, which nothing can write again
     except FileNotFoundError:
         raise ConfigError(f"{path}: not found; {remedy}") from None
     except OSError as error:

@@ -27,6 +27,7 @@ from pipelines import project
 from pipelines.command import command
 from pipelines.params import PARAMS, parse_params, read
 
+TEXTS = ("dataset.path", "dataset.labels", "evaluation.inception_path", "cluster.storage", "cluster.tracking_uri")
 HEADER = "# Written by `python -m pipelines.compose`; change conf/ or the choices and run it again.\n"
 
 
@@ -46,12 +47,14 @@ def quoted(choice: str) -> str:
     """A choice as Hydra takes it. Its grammar has no place for much of what folders are called, in any language, with
     brackets or commas: such a value is put into quotes."""
     key, equals, value = choice.partition("=")
+    text = key.lstrip("+") in TEXTS and value != "null" and not re.fullmatch(r"([\"']).*\1", value)
     try:
-        if not equals or not OverridesParser.create().parse_override(choice).is_sweep_override():
+        if not equals or (not text and not OverridesParser.create().parse_override(choice).is_sweep_override()):
             return choice
     except HydraException:
         pass
     escaped = re.sub(r'(\\*)("|$)', lambda found: found[1] * 2 + ('\\"' if found[2] else ""), value)
+    escaped = escaped.replace("${", "\\${")
     return f'{key}="{escaped}"'
 
 

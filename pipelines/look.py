@@ -56,7 +56,7 @@ def _entries(source: Path) -> Iterator[tuple[str, tuple[int, int] | None]]:
 def _size_and_time(path: Path) -> tuple[int, int] | None:
     try:
         about = path.stat()
-    except FileNotFoundError:
+    except OSError:  # a link to nothing, or to itself
         return None
     return about.st_size, about.st_mtime_ns
 

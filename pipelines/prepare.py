@@ -7,16 +7,16 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ganlib import build
 from ganlib.config import parse, require
 from ganlib.datasets.listing import MOST, several
 from ganlib.datasets.table import Table, read_manifest
 from ganlib.files import require_writable
 from ganlib.metrics.protocol import Evaluation, require_enough
+from ganlib.training.run import Training
 from pipelines.bar import images_bar
 from pipelines.command import command
+from pipelines.params import read
 
 TABLE = Path("data/table")
 
@@ -49,9 +49,9 @@ def main() -> None:
     with command("prepare"):
         require_writable(TABLE)
         # Only these sections: preparing data must not wait for an objective that is still being written.
-        raw = yaml.safe_load(arguments.params.read_text()) or {}
+        raw = read(arguments.params)
         manifest = run(raw.get("dataset"), evaluation=parse(Evaluation, raw.get("evaluation", {}), "evaluation"),
-                       batch_size=raw.get("training", {}).get("batch_size", 1))
+                       batch_size=parse(Training, raw.get("training", {}), "training").batch_size)
     for word, text in said(manifest):
         print(f"{word:<10}{text}")
 

@@ -339,10 +339,14 @@ def _read(line: bytes) -> dict[str, Any]:
         kinds = [(record["time"], int), (start["experiment"], str), (start["run_name"], str), (start["params"], dict),
                  (start["tags"], dict), (record.get("tags", {}), dict), (record.get("artifact", ""), str),
                  (record.get("folder", ""), str), (STATUS[record.get("status", "RUNNING")], str),
-                 (record["images_seen"] if metrics else 0, int), *((value, int | float) for value in metrics.values())]
+                 (record["images_seen"] if metrics else 0, int), *((value, int | float) for value in metrics.values()),
+                 *((value, str) for texts in (start["params"], start["tags"], record.get("tags", {}))
+                   for value in texts.values())]
     except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
         return {}
-    return record if all(isinstance(value, kind) for value, kind in kinds) else {}
+    times = (record["time"], record.get("images_seen", 0))
+    known = all(isinstance(value, kind) for value, kind in kinds) and all(0 <= time < 2**53 for time in times)
+    return record if known else {}
 
 
 def drop_torn_line(path: Path) -> None:

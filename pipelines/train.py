@@ -168,8 +168,9 @@ def begin(directory: Path, identity: dict[str, Any], params: Params, track: dict
             differing = differences(other.identity, identity, "it", "this run")
             if not differing and other.images < images:
                 shorter.append((other.images, path.parent.resolve()))
-            elif 0 < len(differing) <= NEAR:
-                near.append((len(differing), "; ".join(differing), path.parent))
+            elif len(differing) <= NEAR:
+                said = differing or [f"it was asked for {other.images:,} images, or for other records"]
+                near.append((len(differing), "; ".join(said), path.parent))
     if not any(_continues(directory, run, storage, track) for _, run in sorted(shorter, reverse=True)) and near:
         _, what, run = min(near)
         print(f"train: this run begins from 0 images; {run} is nearly the same, but {what}")

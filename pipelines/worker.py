@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import torch
 from torch import nn
 
 from ganlib import seeds
+from ganlib.config import require, take
 from ganlib.datasets.table import Table, choosing
 from ganlib.files import read_json, replace, write_json, write_text
 from ganlib.metrics.features import extractor
@@ -181,10 +183,23 @@ def make_monitor(params: Params, table: Path, cache: Path, device: torch.device)
                    MONITOR_SEED, chosen_by.manifest["sha256"], params.run.training.ema_half_life > 0, cache)
 
 
+@dataclass(frozen=True)
+class Monitored:
+    """What MONITOR holds."""
+
+    protocol: dict[str, Any]
+    floor: float
+    floor_images: int
+
+
 def monitored(directory: Path) -> dict[str, Any]:
     """What a run says of its distance during training: its `protocol` and its `floor`. {} where none was measured."""
-    path = directory / MONITOR
-    return read_json(path, "remove it; the run writes it anew") if path.exists() else {}
+    path, remedy = directory / MONITOR, "remove it; the same command writes it anew"
+    if not path.exists():
+        return {}
+    found = take(Monitored, read_json(path, remedy), str(path), remedy)
+    require(isinstance(found.protocol.get("distance"), str), f"{path}: protocol.distance: missing; {remedy}")
+    return dataclasses.asdict(found)
 
 
 class Recorder:

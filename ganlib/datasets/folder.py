@@ -5,6 +5,7 @@
     folder/train/…, folder/test/…             either of these, in splits of its own (validation may be there too)
 """
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from ganlib.datasets.layout import Layout, layout
 from ganlib.datasets.listing import Listing, endings, images_below, several, shown, types
 
 CHUNK = 256  # images decoded at a time
-DARK = 15  # of 255: what a whole data set may not stay below
+SLIVER = 15  # of 255: a whole data set may not use less of the range
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Config:
     @property
     def title(self) -> str:
         """The name of the table."""
-        return shown(self.root.resolve().name) or "images"
+        return re.sub(r"[/\\]", "-", shown(self.root.resolve().name))[:100].strip() or "images"
 
     @property
     def root(self) -> Path:
@@ -110,24 +111,27 @@ def prepare(config: Config, directory: Path, progress: Callable[[int, int], None
     deep = images.white_of(looks)
     white = White(deep or 65535) if config.white is None else White(config.white, config.white, config.white)
     shape = (channels, *config.size)
-    done = brightest = 0
+    done, darkest, brightest = 0, 255, 0
 
     def chunks(positions: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-        nonlocal done, brightest
+        nonlocal done, darkest, brightest
         for start in range(0, len(positions), CHUNK):
             piece = positions[start:start + CHUNK]
             read = list(images.each([paths[position] for position in piece], lambda path: images.fitted(
                 path, shape, config.fit, config.background, white, config.max_pixels)))
             if failed := {image.path: image.reason for image in read if isinstance(image, images.Unreadable)}:
                 raise _refusal(config, paths, failed)
-            brightest = max(brightest, *(int(image.max()) for image in read))
-            if (done := done + len(piece)) == len(paths) and brightest <= DARK:  # before an older table is replaced
-                raise _too_dark(config, brightest, white.deep if deep else white.eight)
-            yield np.stack(read), None if plan.labels is None else plan.labels[piece]
+            together = np.stack(read)
+            darkest, brightest = min(darkest, int(together.min())), max(brightest, int(together.max()))
+            # Of deep images the range is a guess. Here, and not later: an older table stays.
+            used = brightest - darkest if deep and config.white is None else brightest
+            if (done := done + len(piece)) == len(paths) and used <= SLIVER:
+                raise _sliver(config, darkest, brightest, white.deep if deep else white.eight)
+            yield together, None if plan.labels is None else plan.labels[piece]
             progress(done, len(paths))
 
     table.write(directory, {split: (len(those), chunks(those)) for split, those in plan.splits.items()}, shape=shape,
-                name=config.title, source=f"folder {config.path}",
+                name=config.title, source=f"folder {shown(config.path)}",
                 classes=plan.classes, details=_details(config, found, plan, broken, deep))
 
 
@@ -168,9 +172,12 @@ def _common_channels(looks: dict[Path, images.Look]) -> int:
     return 1 if True in first else 3
 
 
-def _too_dark(config: Config, brightest: int, white: float) -> ConfigError:
+def _sliver(config: Config, darkest: int, brightest: int, white: float) -> ConfigError:
     if brightest == 0:
         return ConfigError(f"dataset.path: all images in {shown(config.root)} are black")
+    if brightest > SLIVER:
+        return ConfigError(f"dataset.path: all pixels of all images would lie in {darkest} … {brightest} of 255, and "
+                           "hardly differ; save them with the range that they use")
     value = brightest / 255 * white
     return ConfigError(f"dataset.white: the brightest pixel of all images would be {brightest} of 255, almost black; "
                        f"write the value that is white in them, e.g. dataset.white={value:.3g}")
@@ -188,6 +195,9 @@ def _details(config: Config, found: Listing, plan: Layout, broken: dict[Path, st
         said.append(["white", f"{deep.bit_length()}-bit: {deep} is white"])
     if others:
         said.append(["left out", types(others)])
+    if found.hidden:
+        names = several([shown(path.relative_to(config.root)) + "/" for path in found.hidden])
+        said.append(["left out", f"images in hidden folders: {names}"])
     for what, paths in (("links to nothing", found.dangling), ("neither files nor folders", found.special)):
         if paths:
             said.append(["left out", f"{len(paths)} {what}"])
@@ -195,6 +205,7 @@ def _details(config: Config, found: Listing, plan: Layout, broken: dict[Path, st
     if unread:
         said.append(["left out", f"{len(unread)} files that cannot be read: {several(unread)}"])
     left_out = {"other_types": endings(others), "dangling": len(found.dangling), "special": len(found.special),
+                "hidden": [shown(path.relative_to(config.root)) for path in found.hidden],
                 "broken": unread}
-    return {"config": asdict(config), "splits": plan.given, "white": config.white or deep or 255,
-            "left_out": left_out, "said": said}
+    return {"config": asdict(config) | {"path": shown(config.path)}, "splits": plan.given,
+            "white": config.white or deep or 255, "left_out": left_out, "said": said}

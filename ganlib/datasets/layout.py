@@ -38,6 +38,9 @@ def layout(root: Path, found: Listing, paths: list[Path], shares: tuple[float, f
         every = [path.relative_to(root).as_posix() for path in found.images]
         label_of = dict(zip(every, labels_of(every, labels), strict=True))
         told = [label_of[name] for name in names]
+        gone = sorted(set(label_of.values()) - set(told), key=natural)
+        require(not gone, f"dataset.labels: no image is left of {several([shown(name) for name in gone])}; repair "
+                "some, or leave these classes out of the file")
     else:
         told = _by_folder(root, found, names, 1 if given else 0)
     odd = [f"'{shown(name)}'" for name in sorted(set(told)) if shown(name) != name or name != name.strip()]
@@ -74,6 +77,9 @@ def _given(root: Path, found: Listing) -> dict[str, str]:
     folders = [path.name for path in found.folders if path.parent == root]
     kinds = Counter(SPLITS.get(name.lower()) for name in folders)
     loose = any(path.parent == root for path in found.images)
+    if not loose and len(folders) == 1 and None not in kinds:
+        raise ConfigError(f"dataset.path: {shown(root)} has one sub-folder alone, {folders[0]}/, named like a split; "
+                          f"write dataset.path={shown(root / folders[0])}, or dataset.splits=none if it is a class")
     if loose or None in kinds or "train" not in kinds or len(kinds) < 2:
         return {}
     for split, count in kinds.items():

@@ -27,6 +27,7 @@ class Listing:
     others: list[Path]
     dangling: list[Path]
     special: list[Path]
+    hidden: list[Path]  # folders that are passed over, and hold images
 
 
 def images_below(root: Path, where: str = "dataset.path") -> Listing:
@@ -34,13 +35,14 @@ def images_below(root: Path, where: str = "dataset.path") -> Listing:
     folder, holds fewer than 2 images, or has a sub-folder that cannot be read."""
     if not root.is_dir():
         raise ConfigError(f"{where}: {shown(root)} is not a folder")
-    found = Listing([], [], [], [], [])
+    found = Listing([], [], [], [], [], [])
     unread: list[OSError] = []
     for here, folders, files in walk(root, unread.append):
         if len(here.relative_to(root).parts) < 2:
             found.folders.extend(here / folder for folder in folders)
         for path in (here / file for file in files):
             _kind(found, path).append(path)
+        found.hidden.extend(path for path in here.iterdir() if _silent(path.name) and _holds_images(path))
     if unread:
         raise ConfigError(f"{where}: cannot be read: "
                           + several([f"{shown(error.filename)} ({error.strerror})" for error in unread])
@@ -49,7 +51,7 @@ def images_below(root: Path, where: str = "dataset.path") -> Listing:
         rest = f", and {types(found.others)}" if found.others else ""
         raise ConfigError(f"{where}: {shown(root)} holds {len(found.images)} images of the types "
                           f"{', '.join(sorted(SUFFIXES))}{rest}; at least 2 are needed")
-    for paths in (found.images, found.folders, found.others):
+    for paths in (found.images, found.folders, found.others, found.hidden):
         paths.sort()
     return found
 
@@ -62,6 +64,11 @@ def walk(root: Path, unread: Callable[[OSError], object] = lambda error: None
         here = Path(name)
         folders[:] = [folder for folder in folders if not _silent(folder) and not _leads_back(here / folder, root)]
         yield here, folders, [file for file in files if not _silent(file)]
+
+
+def _holds_images(folder: Path) -> bool:
+    return any(Path(file).suffix.lower() in SUFFIXES and not _silent(file)
+               for _, _, files in os.walk(folder) for file in files)
 
 
 def _silent(name: str) -> bool:

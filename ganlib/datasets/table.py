@@ -108,7 +108,9 @@ class Table:
                 raise
             raise ConfigError(f"{path}: cannot be read as the table its manifest describes ({error}); "
                               f"{AGAIN}") from error
-        return cls(images, labels, tuple(manifest["classes"]), manifest)
+        table = cls(images, labels, tuple(manifest["classes"]), manifest)
+        table.sha256 = manifest["splits"][split]["sha256"]  # instead of reading all of it
+        return table
 
     @classmethod
     def from_arrays(cls, images: np.ndarray | torch.Tensor, labels: np.ndarray | torch.Tensor | None = None,
@@ -146,9 +148,7 @@ class Table:
 
     @functools.cached_property
     def sha256(self) -> str:
-        """Of pixels and labels: the data hash of the table that they were read from, or, in memory, of the arrays."""
-        if known := self.manifest.get("sha256"):
-            return known
+        """Of these pixels and labels."""
         digest = hashlib.sha256(np.ascontiguousarray(self.images).data)
         if self.labels is not None:
             digest.update(np.ascontiguousarray(self.labels).data)

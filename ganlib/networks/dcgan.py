@@ -27,17 +27,18 @@ class Config(Options):
         require(self.generator_norm != "spectral", "generator_norm: spectral is for the discriminator; write batch")
 
 
-def stages(shape: tuple[int, int, int]) -> tuple[tuple[int, int], int]:
-    """Image shape (C, H, W) → (height and width of the base, number of doublings from there), with a smaller side of 4
-    to 7 pixels at the base: 28×28 → ((7, 7), 2), 32×32 → ((4, 4), 3), 48×64 → ((6, 8), 3)."""
+def stages(shape: tuple[int, int, int], least: int = 1) -> tuple[tuple[int, int], int]:
+    """Image shape (C, H, W) → (height and width of the base, number of doublings from there, at `least` so many), with
+    a smaller side of 4 to 7 pixels at the base: 28×28 → ((7, 7), 2), 32×32 → ((4, 4), 3), 48×64 → ((6, 8), 3)."""
     _, height, width = shape
     doublings = _doublings(min(height, width))
-    if doublings == 0 or height % 2**doublings or width % 2**doublings:
-        smaller = min(filter(_doublings, range(8, 4097)), key=lambda side: abs(side - min(height, width)))
+    if doublings < least or height % 2**doublings or width % 2**doublings:
+        known = [side for side in range(8, 4097) if _doublings(side) >= least]
+        smaller = min(known, key=lambda side: abs(side - min(height, width)))
         step = 2**_doublings(smaller)
         near = [max(round(side / step) * step, smaller) for side in (height, width)]
         raise ConfigError(f"networks: images of {height}×{width} do not come from doubling ones whose smaller side is "
-                          "4 to 7 pixels; write dataset.resolution="
+                          f"4 to 7 pixels{', twice at least' if least > 1 else ''}; write dataset.resolution="
                           + (f"{near[0]}" if height == width else f"[{near[0]},{near[1]}]") + ", or networks=mlp")
     return (height >> doublings, width >> doublings), doublings
 

@@ -9,7 +9,6 @@ import math
 
 from torch import Tensor, nn
 
-from ganlib.config import ConfigError
 from ganlib.layers import players
 from ganlib.layers.labels import Sequence
 from ganlib.layers.norms import constrained, norm2d
@@ -20,9 +19,7 @@ from ganlib.networks.dcgan import Config
 def stages(shape: tuple[int, int, int]) -> tuple[tuple[int, int], int]:
     """Image shape (C, H, W) → (height and width of the base, doublings up to half the image): 28×28 → ((7, 7), 1),
     48×64 → ((6, 8), 2)."""
-    base, doublings = dcgan.stages(shape)
-    if doublings < 2:
-        raise ConfigError(f"networks: images of {shape[1]}×{shape[2]} are too small for subpixel; take networks=dcgan")
+    base, doublings = dcgan.stages(shape, least=2)
     return base, doublings - 1
 
 

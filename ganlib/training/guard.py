@@ -19,10 +19,10 @@ class Guard:
     On a GPU that would stall the queue each time, so there the fused optimizers skip every step from the first bad one
     on, and the host looks at intervals."""
 
-    def __init__(self, device: torch.device, checkpoints: Path | None):
+    def __init__(self, device: torch.device, checkpoints: Path | None, images_seen: int = 0):
         self.device, self.checkpoints = device, checkpoints
         self._bad: dict[str, Tensor] = {}  # phase → whether its loss, and whether its gradient, was not finite
-        self._checked = 0
+        self._checked = images_seen
 
     def watch(self, phase: str, loss: Tensor, gradients: list[Tensor], optimizers: list[torch.optim.Optimizer],
               images_seen: int) -> None:

@@ -96,6 +96,8 @@ def train(
     })
     identity = stored = None
     if directory:
+        require(hasattr(images, "sha256"), "images: with a directory they need a `sha256`, a text that tells them from "
+                "others, so that a run does not go on with other images")
         identity = run.identity(images.shape, len(images.classes), workers.count) | {"data": images.sha256}
         stored = checkpoints.load(directory, identity)
     images_seen = state.restore(stored) if stored else 0
@@ -105,7 +107,7 @@ def train(
         warnings.warn(f"{directory} holds this run to its end ({images_seen:,} images); nothing is trained",
                       stacklevel=2)
     workers.broadcast([objective, average.module, *networks.values()])
-    guard, means, phases = Guard(device, directory), _Means(), objective.phases()
+    guard, means, phases = Guard(device, directory, images_seen), _Means(), objective.phases()
 
     def noise(name: str) -> Noise:
         """The numbers of one move. Layers with randomness of their own (dropout) are seeded by worker as well."""

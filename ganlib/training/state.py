@@ -93,21 +93,28 @@ def require_same(path: Path, run: dict[str, Any] | None) -> None:
 def newest(directory: Path) -> Path | None:
     """The newest whole checkpoint. A damaged one is skipped, and said."""
     for path in sorted(directory.glob("images-*.pt"), reverse=True):
-        if not path.with_suffix(".json").exists():
-            continue  # cut off before it counted
-        try:
-            require(_sha256(path) == _about(path).sha256, "its hash differs")
-        except (ConfigError, OSError) as error:
-            warnings.warn(f"checkpoint {path} is damaged ({error}); going back to the one before it", stacklevel=2)
-        else:
+        if path.with_suffix(".json").exists() and _whole(path):  # without, it was cut off before it counted
             return path
     return None
 
 
 def best(directory: Path) -> Path | None:
-    """The checkpoint of smallest distance; None where none was measured."""
+    """The whole checkpoint of smallest distance; None where none was measured."""
+    return next(filter(_whole, _by_distance(directory)), None)
+
+
+def _by_distance(directory: Path) -> list[Path]:
     measured = {path: distance for path in found(directory) if (distance := _about(path).distance) is not None}
-    return min(measured, key=lambda path: measured[path]) if measured else None
+    return sorted(measured, key=lambda path: measured[path])
+
+
+def _whole(path: Path) -> bool:
+    try:
+        require(_sha256(path) == _about(path).sha256, "its hash differs")
+    except (ConfigError, OSError) as error:
+        warnings.warn(f"checkpoint {path} is damaged ({error}); it is passed over", stacklevel=3)
+        return False
+    return True
 
 
 def images_seen(path: Path) -> int:
@@ -145,7 +152,7 @@ def _write(state: State, path: Path) -> None:
 
 def _prune(directory: Path, keep: int) -> None:
     paths = found(directory)
-    for path in set(paths) - {*paths[-keep:], best(directory)}:
+    for path in set(paths) - {*paths[-keep:], *_by_distance(directory)[:1]}:
         path.with_suffix(".json").unlink()
         path.unlink()
 

@@ -90,7 +90,8 @@ def test_an_edit_of_conf_is_noticed_with_the_command_to_type():
 
 
 @pytest.mark.parametrize("path", ["été", "猫/图片", "photos (2020)", "photos#1", "a,b", "x=y", "it's",
-                                  'the "best"', "a[1]", "50%", "{a}", "plain/path", "with space", "a:b", "back\\slash"])
+                                  'the "best"', "a[1]", "50%", "{a}", "plain/path", "with space", "a:b", "back\\slash",
+                                  "2024", "1e3", "true", "[xxx]", "a\\,b", "a\\ b", "end ", "${HOME}", "x${", "\\"])
 def test_a_path_is_taken_as_it_stands(path: str):
     compose.write(["dataset=folder", f"dataset.path={path}", "dataset.resolution=32"])
     assert load().dataset["path"] == path

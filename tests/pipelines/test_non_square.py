@@ -1,5 +1,6 @@
 """Images of 48×64 px: every family of networks, every augmentation, and every stage from a folder to the numbers."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -62,12 +63,16 @@ def test_every_family_trains_and_draws(place: Path, family: str, augmentation: s
     ((45, 64), ("dcgan", "subpixel", "autoencoder"), r"images of 45×64 do not come from .*resolution=\[48,64\]"),
     ((48, 60), ("dcgan", "subpixel", "autoencoder"), r"resolution=\[48,64\]"),
     ((100, 100), ("dcgan", "subpixel", "autoencoder"), r"resolution=96,"),
-    ((3, 64), ("dcgan", "subpixel", "autoencoder"), r"resolution=\[8,64\]"),
+    ((3, 64), ("dcgan",), r"resolution=\[8,64\]"),
+    ((3, 64), ("subpixel", "autoencoder"), r"resolution=\[16,64\]"),
 ])
 def test_sizes_that_cannot_be_are_refused_at_the_door_with_one_that_can(sides, families, write):
     for family in families:
-        with pytest.raises(ConfigError, match=write):
-            Run.parse({"networks": {"name": family}}).check((3, *sides), 0, 1, 1000)
+        run = Run.parse({"networks": {"name": family}})
+        with pytest.raises(ConfigError, match=write) as refusal:
+            run.check((3, *sides), 0, 1, 1000)
+        told = [int(side) for side in re.findall(r"\d+", str(refusal.value).partition("resolution=")[2])]
+        run.build_networks((3, told[0], told[-1]), 0)
 
 
 def test_from_a_folder_to_the_numbers(place: Path):

@@ -283,6 +283,9 @@ def test_a_run_that_begins_from_zero_says_what_differs_from_the_nearest(project:
     begin(project / "runs/mine", there | {"training": {"images": 6400}}, params, {})
     assert capsys.readouterr().out == ("train: this run begins from 0 images; runs/near is nearly the same, but "
                                        "training.images is 3200 in it and 6400 in this run\n")
+    short = parse_params(PARAMS | {"training": PARAMS["training"] | {"images": 640}})
+    begin(project / "runs/shorter", there, short, {})
+    assert "runs/near is nearly the same, but it was asked for 3,200 images" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -350,6 +350,53 @@ def test_an_almost_black_data_set_is_refused_with_what_to_write(root, tmp_path, 
     assert both(prepare(root, tmp_path / "table", white=1)).max() == 255
 
 
+def test_deep_images_that_use_a_sliver_of_their_range_are_refused(root, tmp_path):
+    root.mkdir()
+    for k in range(12):
+        Image.fromarray(np.full((8, 8), 30_000 + 90 * k, np.uint16)).save(root / f"{k}.png")
+    with pytest.raises(ConfigError, match=r"would lie in 117 … 121 of 255, and hardly differ; save them"):
+        prepare(root, tmp_path / "table")
+    assert not (tmp_path / "table").exists()
+
+
+def test_a_hidden_folder_of_images_is_said(root, tmp_path):
+    for k in range(12):
+        for name in ("seen", ".hidden"):
+            grey(root / name / f"{k}.png", 20 * k)
+    train, test = prepare(root, tmp_path / "table")
+    assert train.classes == ("seen",) and len(train) + len(test) == 12
+    assert ["left out", "images in hidden folders: .hidden/"] in train.manifest["details"]["said"]
+
+
+@pytest.mark.parametrize("name", ["train", "Testing"])
+def test_one_split_alone_is_no_class(root, tmp_path, name):
+    for k in range(12):
+        for label in ("cat", "dog"):
+            grey(root / name / label / f"{k}.png", 20 * k)
+    with pytest.raises(ConfigError, match=rf"one sub-folder alone, {name}/.*; write dataset.path=.*/{name}, or"):
+        prepare(root, tmp_path / "table")
+    assert prepare(root, tmp_path / "table", splits="none")[0].classes == (name,)
+    assert prepare(root / name, tmp_path / "table")[0].classes == ("cat", "dog")
+
+
+def test_a_class_of_a_labels_file_whose_images_are_all_broken_is_an_error(root, tmp_path):
+    for k in range(20):
+        grey(root / f"{k}.png", 10 * k)
+    (root / "0.png").write_bytes(b"")
+    (root / "labels.csv").write_text("file,label\n" + "".join(f"{k}.png,{'a' if k == 0 else 'b'}\n" for k in range(20)))
+    with pytest.raises(ConfigError, match=r"dataset\.labels: no image is left of a; repair some"):
+        prepare(root, tmp_path / "table", labels="labels.csv", broken="leave_out")
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9", b"back\\slash", b"x" * 250])
+def test_a_folder_of_any_name_has_a_table(tmp_path, name):
+    root = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
+    for k in range(12):
+        grey(root / f"{k}.png", 20 * k)
+    train, _ = prepare(root, tmp_path / "table")
+    assert len(train.manifest["name"]) <= 100 and train.manifest["name"].isprintable()
+
+
 def test_floats_need_to_be_told_what_is_white(root, tmp_path):
     root.mkdir()
     for k in range(5):

@@ -18,7 +18,7 @@ PROTOCOL = Protocol(
 
 @pytest.mark.parametrize(("values", "message"), [
     ({"extractor": "inception_v3"}, r"evaluation\.extractor: 'inception_v3' is not a choice; did you mean 'inception'"),
-    ({"resize": 8}, r"evaluation\.resize: at least 32"),
+    ({"resize": 8}, r"evaluation\.resize: 32 … 2,048"),
     ({"images": 3}, r"evaluation\.neighbours: between 1 and images - 1 = 2"),
     ({"neighbours": 0}, r"evaluation\.neighbours"),
     ({"splits": 0}, r"evaluation\.splits"),

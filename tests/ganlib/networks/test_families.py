@@ -279,7 +279,7 @@ def test_spectral_norm_bounds_every_layer_to_the_largest_singular_value_one():
     [
         ("dcgan", (1, 28, 30), "28×30"),
         ("dcgan", (1, 36, 36), "dataset.resolution=32"),
-        ("subpixel", (1, 8, 8), "too small for subpixel"),
+        ("subpixel", (1, 8, 8), "twice at least; write dataset.resolution=16"),
         ("subpixel", (1, 25, 25), "25×25"),
     ],
 )

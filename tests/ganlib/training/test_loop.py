@@ -15,7 +15,9 @@ import pytest
 import torch
 
 from ganlib.config import ConfigError
+from ganlib.datasets import table
 from ganlib.datasets.table import Table
+from ganlib.training import state as checkpoints
 from ganlib.training.guard import Guard, NotFinite
 from ganlib.training.loop import train
 from ganlib.training.run import Run, Training
@@ -198,6 +200,39 @@ def test_checkpoints_of_another_run_are_refused_by_name(other, images, message, 
     train(run(images=80), TABLE, tmp_path)
     with pytest.raises(ConfigError, match=re.escape(message)):
         train(other, images, tmp_path)
+
+
+def test_a_run_on_disk_does_not_go_on_with_other_images_of_the_same_table(tmp_path: Path):
+    splits: dict[str, Any] = {"train": (40, [(PIXELS[:40].numpy(), None)]), "test": (10, [(PIXELS[40:].numpy(), None)])}
+    table.write(tmp_path / "table", splits, shape=(1, 16, 16), name="noise", source="drawn")
+    images = Table.open(tmp_path / "table", "train")
+    train(run(images=80), images, tmp_path / "run")
+    for others in (Table.open(tmp_path / "table", "test"), images.evenly(20)):
+        with pytest.raises(ConfigError, match="data is '"):
+            train(run(images=160), others, tmp_path / "run")
+    same = Table.from_arrays(PIXELS[:40])
+    assert same.sha256 == images.sha256
+    train(run(images=160), same, tmp_path / "run")
+
+
+def test_images_that_cannot_be_told_from_others_are_refused_with_a_directory(tmp_path: Path):
+    class Mine:
+        shape, classes, label_counts = TABLE.shape, TABLE.classes, TABLE.label_counts
+        draw, __len__ = staticmethod(TABLE.draw), lambda self: len(TABLE)
+
+    images: Any = Mine()
+    train(run(images=8), images)
+    with pytest.raises(ConfigError, match="a `sha256`"):
+        train(run(images=8), images, tmp_path)
+
+
+def test_the_best_checkpoint_is_a_whole_one(tmp_path: Path):
+    distances = {40: 2.0, 80: 1.0, 120: 4.0, 160: 3.0}
+    train(run(keep=4), TABLE, tmp_path, snapshot=lambda seen, generator, networks: distances[seen])
+    assert checkpoints.images_seen(checkpoints.best(tmp_path)) == 80
+    (tmp_path / "images-000000000080.pt").write_bytes(b"junk")
+    with pytest.warns(UserWarning, match=r"images-0+80\.pt is damaged"):
+        assert checkpoints.images_seen(checkpoints.best(tmp_path)) == 40
 
 
 def test_a_run_that_is_at_its_end_says_so(tmp_path: Path):
