@@ -194,7 +194,7 @@ class Monitored:
 
 def monitored(directory: Path) -> dict[str, Any]:
     """What a run says of its distance during training: its `protocol` and its `floor`. {} where none was measured."""
-    path, remedy = directory / MONITOR, "remove it; the same command writes it anew"
+    path, remedy = directory / MONITOR, "remove it, and the curve of distances is left out"
     if not path.exists():
         return {}
     found = take(Monitored, read_json(path, remedy), str(path), remedy)
