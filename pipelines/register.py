@@ -15,6 +15,7 @@ import json
 import math
 import shutil
 import tempfile
+import uuid
 from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -26,6 +27,7 @@ import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 from mlflow.models import ModelSignature
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -115,7 +117,7 @@ def _known(client: MlflowClient, name: str, identity: str) -> str | None:
 
 def _create(client: MlflowClient, name: str, model: Path, description: Description, tags: dict[str, str]) -> str:
     run = _run(client, description, tags["generator_sha256"])
-    folder = f"generator-{tags['identity'][:12]}"
+    folder = f"generator-{tags['identity'][:12]}-{uuid.uuid4().hex[:6]}"  # two calls at once do not write one file
     with tempfile.TemporaryDirectory() as scratch:
         files = Path(scratch) / "generator"
         files.mkdir()
@@ -133,6 +135,7 @@ def _create(client: MlflowClient, name: str, model: Path, description: Descripti
     kept = _known(client, name, tags["identity"]) or made
     if kept != made:  # by another process, since we looked
         client.delete_model_version(name, made)
+        get_artifact_repository(client.get_run(run).info.artifact_uri).delete_artifacts(folder)
     return kept
 
 

@@ -217,6 +217,7 @@ def test_two_at_once_make_one_version(place, local):
     assert champion() == str(version.version)
     assert MlflowClient().get_run(version.run_id).data.metrics[f"evaluation/{KEY}"] == 1100.0
     assert register.register()["version"] == champion()
+    assert len(list(place.glob("mlartifacts/*/artifacts/generator-*"))) == 1
 
 
 def test_two_first_uses_of_the_store_at_once_make_one_version(place):
