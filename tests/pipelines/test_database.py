@@ -51,6 +51,7 @@ def works(path):
     return True
 
 
+@pytest.mark.slow
 def test_killed_while_it_is_made_it_is_made_the_next_time(path):
     """At moments spread over the second or two that it takes; some kills come before, and some after."""
     chance, began = random.Random(0), time.monotonic()
