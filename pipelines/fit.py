@@ -59,8 +59,9 @@ def fit(job: dict[str, Any], cluster: Cluster, name: str, callbacks: Sequence[An
             said = first_line(reasons[0] if reasons else error).rstrip(".")
             if "OOM" in str(error):
                 said += "; perhaps it was killed for want of memory"
-            with suppress(OSError):
-                write_text(directory / ERROR, f"{error}\n")
+            if directory.is_dir():
+                with suppress(OSError):
+                    write_text(directory / ERROR, f"{error}\n")
             if lost > cluster.max_failures:
                 raise ConfigError(f"the workers were lost {lost} times, and cluster.max_failures is "
                                   f"{cluster.max_failures}; the last time: {said} (all of it: {directory / ERROR}). "

@@ -120,7 +120,7 @@ def test_an_edit_of_conf_stops_the_next_run_with_the_command_to_type(project: Pa
     before = file.read_text()
     file.write_text(before.replace("neighbours: 3", "neighbours: 4"))
     try:
-        with pytest.raises(AssertionError, match=r"evaluation.neighbours is 3, conf/ says 4.*compose networks"):
+        with pytest.raises(AssertionError, match=r"neighbours is 3 in params.yaml and 4 in conf/.*compose networks"):
             run(project, "dvc", "repro")
     finally:
         file.write_text(before)
