@@ -143,9 +143,11 @@ def _run(job: dict[str, Any], directory: Path, push: Callable[[], None], rank: i
 
     def tick(images_seen: int) -> None:
         nonlocal ticked
-        if recorder:  # else what is written next would make it again, without what was in it
-            require(directory.is_dir(), f"{directory}: the run's directory is not there any more")
-        if recorder and time.monotonic() > ticked + 1:
+        if recorder is None:
+            return
+        # Else what is written next would make it again, without what was in it.
+        require(directory.is_dir(), f"{directory}: the run's directory is not there any more")
+        if time.monotonic() > ticked + 1:
             (directory / PROGRESS).write_text(str(images_seen))
             ticked = time.monotonic()
 

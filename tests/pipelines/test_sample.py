@@ -1,6 +1,7 @@
 import json
 import os
 import sys
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import numpy as np
@@ -36,27 +37,27 @@ def registered(where, classes):
     assert register.register(where / "model", where / "evaluation")["champion"]
 
 
-@pytest.fixture(scope="module")
-def told(empty_store, tmp_path_factory):
-    """The same of a generator that is told a class."""
-    where = tmp_path_factory.mktemp("told")
+@contextmanager
+def a_place(empty_store, where, classes):
     (where / "mlflow.db").write_bytes(empty_store.read_bytes())
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(where)
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{where}/mlflow.db")
-        registered(where, CLASSES)
+        registered(where, classes)
+        yield where
+
+
+@pytest.fixture(scope="module")
+def told(empty_store, tmp_path_factory):
+    """The same of a generator that is told a class."""
+    with a_place(empty_store, tmp_path_factory.mktemp("told"), CLASSES) as where:
         yield where
 
 
 @pytest.fixture(scope="module")
 def place(empty_store, tmp_path_factory):
     """A directory with a generator that is also in a registry, as its champion."""
-    where = tmp_path_factory.mktemp("place")
-    (where / "mlflow.db").write_bytes(empty_store.read_bytes())
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(where)
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{where}/mlflow.db")
-        registered(where, [])
+    with a_place(empty_store, tmp_path_factory.mktemp("place"), []) as where:
         yield where
 
 
