@@ -40,7 +40,7 @@ def penalised(loss: str, n_critic: int = 1, **weights: float) -> Game:
 
 
 # Every loss of scores, alone (an energy needs an autoencoder), and then what is done about the circling.
-GAMES = {name: Game({"loss": name}) for name, loss in LOSSES.items() if not getattr(loss, "energy", False)} | {
+GAMES = {name: Game({"loss": name}) for name, loss in LOSSES.items() if not loss.energy} | {
     "non_saturating, simultaneous": Game({"loss": "non_saturating"}, simultaneous=True),
     "wasserstein, simultaneous": Game({"loss": "wasserstein"}, simultaneous=True),
     "wasserstein, clip 1": Game({"loss": "wasserstein", "clip": 1}),

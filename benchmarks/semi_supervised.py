@@ -75,11 +75,16 @@ def gan(run: Run, images: Table, judged: Table) -> float:
     return found[-1]
 
 
+def labels_per_class(run: Run) -> int:
+    """How many labelled images of each class the game has."""
+    return run.objective["terms"]["few_labels"]["labels_per_class"]
+
+
 def alone(run: Run, images: Table, judged: Table) -> float:
     """The accuracy of the same discriminator, trained on the labelled images and on nothing else."""
     objective, size = run.build_objective(), run.training.batch_size
     augment = objective.augmentation if isinstance(objective, Augmented) else None
-    few = images.few(objective.labels_per_class)
+    few = images.few(labels_per_class(run))
     discriminator = run.build_networks(images.shape, len(images.classes))["discriminator"]
     discriminator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     config = objective.optimizers["discriminator"]
@@ -100,7 +105,7 @@ def alone(run: Run, images: Table, judged: Table) -> float:
 
 def small_classifier(run: Run, images: Table, judged: Table) -> float:
     """The accuracy of the metrics' classifier, trained on the labelled images."""
-    few = images.few(run.build_objective().labels_per_class)
+    few = images.few(labels_per_class(run))
     trained = classifier.train(few.images, few.labels, few.classes, seed=run.seed)  # type: ignore[arg-type]
     return 100 * (classifier.predict(trained, judged.images).numpy() == judged.labels).mean().item()
 

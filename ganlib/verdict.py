@@ -10,5 +10,6 @@ class Verdict(NamedTuple):
 
     score: Tensor  # (N,) or (N, 1, h, w): logit, critic value or energy
     label: Tensor | None = None  # (N, classes) logits
-    code: Tensor | None = None  # posterior parameters (InfoGAN), embedding (EBGAN)
-    features: Tensor | None = None  # penultimate activations (feature matching)
+    posterior: Tensor | None = None  # (N, continuous): means of the continuous codes (InfoGAN)
+    features: Tensor | None = None  # (N, F): penultimate activations (feature matching)
+    embedding: Tensor | None = None  # (N, hidden): what an autoencoder's code is (EBGAN)

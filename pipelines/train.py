@@ -24,6 +24,7 @@ from ganlib.datasets.table import Table, read_manifest
 from ganlib.files import read_json, replacing, require_writable, write_json
 from ganlib.sampling import generator as generators
 from ganlib.training import state
+from ganlib.training.start import rehearse
 from pipelines import project, tracking
 from pipelines.bar import images_bar
 from pipelines.cluster import connected
@@ -80,8 +81,7 @@ def train(params: Params, tags: dict[str, str] | None = None) -> Path:
     manifest = read_manifest(TABLE)
     shape, classes = tuple(manifest["shape"]), len(manifest["classes"])
     params.run.check(shape, classes, params.cluster.workers, manifest["splits"]["train"]["images"])
-    if few := params.run.build_objective().labels_per_class:
-        Table.open(TABLE, "train").few(few)  # refused before Ray starts
+    rehearse(params.run, Table.open(TABLE, "train"))  # refused before Ray starts
     name = run_name(params, manifest)
     directory = (RUNS / name).resolve()
     storage = f"{params.cluster.storage.rstrip('/')}/{name}" if params.cluster.storage else None

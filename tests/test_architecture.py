@@ -19,7 +19,7 @@ ALLOWED = {
     "networks": {"layers"},
     "augmentations": {"objectives.base"},
     "objectives": {"augmentations", "losses", "penalties"},
-    "training": {"objectives.augmented", "objectives.base"},
+    "training": {"layers.virtual", "objectives.augmented", "objectives.base"},
     "sampling": set(),
 }
 OUTSIDE = {"torch", "numpy", "pyarrow", "PIL", "safetensors", "scipy"}

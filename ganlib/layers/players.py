@@ -81,7 +81,7 @@ class Discriminator(nn.Module, abc.ABC):
         self.own_gradients = norm not in MIXING and options.minibatch != "discrimination"
         self.reference = None
         if norm == "virtual":
-            self.reference = Reference(torch.randn(SIZE, *shape).clamp(-1, 1), self.labels)
+            self.reference = Reference(torch.randn(SIZE, *shape).clamp(-1, 1), self.labels, real=True)
 
     @abc.abstractmethod
     def describe(self, images: Tensor, label: Tensor | None) -> Tensor:
@@ -115,11 +115,11 @@ class Discriminator(nn.Module, abc.ABC):
             features = self.reference(self.describe, images, label)
         if self.minibatch is not None:
             features = self.minibatch(features)
-        logits = code = None
+        logits = posterior = None
         if self.label is not None:
             logits = self.label(features)
         if self.posterior is not None:
-            logits, code = self.posterior(features).tensor_split([self.labels], 1)
+            logits, posterior = self.posterior(features).tensor_split([self.labels], 1)
         if self.score is not None:
             score = self.score(features).squeeze(1)
         else:  # D = Z / (Z + 1) with Z = Σ exp(logits), so that D's own logit is log Z
@@ -127,14 +127,8 @@ class Discriminator(nn.Module, abc.ABC):
             score = logits.float().logsumexp(1)
         if self.projection is not None:
             score = score + self.projection(features, label)
-        return Verdict(score, logits, code, features)
+        return Verdict(score, logits, posterior, features)
 
     def tell(self, images: Tensor, label: Tensor | None) -> Tensor:
         """(N, C, ...) → (N, C + planes, ...)."""
         return with_label(images, label, self.planes) if self.planes and label is not None else images
-
-    def set_reference(self, images: Tensor, label: Tensor | None) -> None:
-        """Real images (N, C, H, W) for virtual batch norm, the same on every worker, before the first move. Without it,
-        there is nothing to set."""
-        if self.reference is not None:
-            self.reference.set(images, label)

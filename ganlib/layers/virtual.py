@@ -4,7 +4,7 @@ Each image is normalised by the statistics of a fixed reference batch and itself
 reference batch passes through the network in front of the images (`Reference`), and so does each layer find it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -40,13 +40,14 @@ class VirtualBatchNorm2d(nn.Module):
 
 
 class Reference(nn.Module):
-    """The fixed batch: inputs (SIZE, ...) and their labels."""
+    """The fixed batch: inputs (SIZE, ...) and their labels; of `real` images, once `refer` has given them."""
 
     samples: Tensor
     label: Tensor
 
-    def __init__(self, samples: Tensor, classes: int):
+    def __init__(self, samples: Tensor, classes: int, real: bool = False):
         super().__init__()
+        self.real = real
         self.register_buffer("samples", samples)
         self.register_buffer("label", torch.arange(SIZE) % max(classes, 1))
 
@@ -63,3 +64,11 @@ class Reference(nn.Module):
         self.samples.copy_(samples[first])
         if label is not None:
             self.label.copy_(label[first])
+
+
+def refer(networks: Iterable[nn.Module], images: Tensor, label: Tensor | None) -> None:
+    """Give the networks that have a reference batch of real images this one (N, C, H, W), the same on every worker,
+    before the first move."""
+    for module in (module for network in networks for module in network.modules()):
+        if isinstance(module, Reference) and module.real:
+            module.set(images, label)

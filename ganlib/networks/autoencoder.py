@@ -58,7 +58,7 @@ class Discriminator(nn.Module):
         error = (images - self.decoder(code)).flatten(1).float()
         # Without the small number, the length of a perfect reconstruction's error would have no finite derivative.
         energy = error.abs().mean(1) if self.error == "l1" else (error.square().sum(1) + 1e-12).sqrt()
-        return Verdict(energy, code=code, features=code)
+        return Verdict(energy, features=code, embedding=code)
 
 
 def build(config: Config, shape: tuple[int, int, int], classes: int = 0) -> dict[str, nn.Module]:

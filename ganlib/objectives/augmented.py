@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ganlib.augmentations.base import Augmentation
 from ganlib.config import ConfigError
-from ganlib.objectives.base import Batch, Fakes, Networks, Noise, Objective, Phase, Stats
+from ganlib.objectives.base import Batch, Fakes, Images, Networks, Noise, Objective, Optimizers, Phase, Stats
 
 Side = Literal["real", "fake"]
 
@@ -60,7 +60,6 @@ class Augmented(Objective):
         super().__init__()
         self.objective, self.augmentation = objective, augmentation
         self.roles, self.optimizers = objective.roles, objective.optimizers
-        self.labels_per_class = objective.labels_per_class
         self.register_buffer("images_seen", torch.tensor(0))  # at the discriminator's last step
 
     def phases(self) -> tuple[Phase, ...]:
@@ -73,8 +72,8 @@ class Augmented(Objective):
         self.augmentation.check(self.objective)
         self.objective.check(networks)
 
-    def bind(self, networks: Networks) -> None:
-        self.objective.bind(networks)
+    def bind(self, networks: Networks, images: Images, optimizers: Optimizers) -> None:
+        self.objective.bind(networks, images, optimizers)
 
     def fakes(self, networks: Networks, batch: Batch) -> Fakes:
         return self.objective.fakes(networks, batch)

@@ -2,8 +2,8 @@
 
 import abc
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,32 @@ from ganlib import seeds
 from ganlib.config import require
 
 Networks = Mapping[str, Any]  # role → nn.Module; docs/extending.md lists what objectives read of them
+Optimizers = Mapping[str, torch.optim.Optimizer]  # role → its own
+MODEL = "generator"  # the role that is averaged, exported and sampled
 Stats = dict[str, Tensor]  # metric → detached scalar
+
+
+class Images(Protocol):
+    """Real images: `ganlib.datasets.table.Table` is one."""
+
+    classes: tuple[str, ...]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W)"""
+
+    @property
+    def label_counts(self) -> tuple[int, ...]:
+        """How many images there are of each class; () without labels."""
+
+    @property
+    def sha256(self) -> str:
+        """Of pixels and labels: a run is not gone on with on other images."""
+
+    def __len__(self) -> int: ...
+
+    def draw(self, seed: int, start: int, count: int, device: torch.device) -> tuple[Tensor, Tensor | None]:
+        """Positions [start, start + count) of the endless shuffled sequence: float images in [−1, 1] and labels."""
 
 
 class Noise:
@@ -65,8 +90,6 @@ class Batch:
     label: Tensor | None  # (N,) int64
     noise: Noise
     fakes: Fakes | None = None  # with the generator's graph, if the loop shares them between the phases
-    optimizers: Mapping[str, torch.optim.Optimizer] = field(default_factory=dict)  # role → its own, to read from
-    labelled: tuple[Tensor, Tensor] | None = None  # images and labels of the few (see Objective.labels_per_class)
 
 
 class Phase(NamedTuple):
@@ -105,7 +128,6 @@ class Objective(nn.Module, abc.ABC):
     roles: tuple[str, ...] = ("generator", "discriminator")
     optimizers: Mapping[str, Optimizer]  # role → optimizer
     reports_real_sign = False  # stats "D/real_sign", E[sign D(x)], with every "D": adaptive augmentation follows it
-    labels_per_class: int = 0  # above 0: each batch also holds images of the only so many that are labelled
 
     @abc.abstractmethod
     def phases(self) -> tuple[Phase, ...]:
@@ -114,9 +136,9 @@ class Objective(nn.Module, abc.ABC):
     def check(self, networks: Networks) -> None:
         """Raise ConfigError if this game cannot be played by these networks."""
 
-    def bind(self, networks: Networks) -> None:
+    def bind(self, networks: Networks, images: Images, optimizers: Optimizers) -> None:
         """Called once before the first batch, and before a checkpoint is restored: make the buffers whose shape depends
-        on the networks."""
+        on the networks, and keep what is needed of the others. Raise ConfigError if the images do not have it."""
 
     def fakes(self, networks: Networks, batch: Batch) -> Fakes:
         """The generated batch that the phases may share, with the generator's graph."""

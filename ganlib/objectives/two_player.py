@@ -2,8 +2,6 @@
 
 import dataclasses
 import functools
-import inspect
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, Literal
@@ -12,34 +10,22 @@ import torch
 from torch import Tensor, nn
 
 from ganlib import build as components
-from ganlib import collectives, penalties
+from ganlib import collectives
 from ganlib.config import ConfigError, parse, require, suggest, within
 from ganlib.losses import LOSSES
 from ganlib.objectives.augmented import looking_at
-from ganlib.objectives.base import Batch, Fakes, Networks, Objective, Optimizer, Phase, Stats
+from ganlib.objectives.base import Batch, Fakes, Images, Networks, Objective, Optimizer, Optimizers, Phase, Stats
+from ganlib.objectives.penalties import NEED_FAKES, PENALTIES, Penalty
+from ganlib.objectives.penalties import penalty as penalty_of
+from ganlib.objectives.schedules import wgan_warm_up
 from ganlib.objectives.terms.base import Move, Term
 from ganlib.objectives.unroll import unrolled
 from ganlib.verdict import Verdict
 
 
 @dataclass(frozen=True)
-class Penalty:
-    """How much a penalty counts, and how often it is taken."""
-
-    weight: float  # λ, or γ of R1 and R2 (which carry their own ½)
-    every: int = 1  # in batches; above 1 it is a move of its own with weight·every (lazy regularisation, StyleGAN2)
-
-    def __post_init__(self) -> None:
-        require(self.weight >= 0, f"weight: must not be negative, got {self.weight:g}; 0 switches the penalty off")
-        require(self.every >= 1, f"every: must be at least 1, got {self.every}")
-
-
-@dataclass(frozen=True)
 class Config:
-    loss: Literal[
-        "minimax", "non_saturating", "least_squares", "wasserstein", "hinge", "relativistic_paired",
-        "relativistic_average", "energy_margin", "boundary_equilibrium",
-    ] = "non_saturating"  # fmt: skip
+    loss: str = "non_saturating"  # of ganlib/losses.py
     penalties: dict[str, Penalty] = field(default_factory=dict)  # gradient_penalty, dragan, r1, r2
     terms: dict[str, dict[str, Any]] = field(default_factory=dict)  # name in ganlib/objectives/terms/ → its options
     n_critic: int = 1  # discriminator steps per generator step, each on a new batch
@@ -54,6 +40,8 @@ class Config:
     )
 
     def __post_init__(self) -> None:
+        require(self.loss in LOSSES, f"loss: there is no {self.loss!r}{suggest(self.loss, LOSSES)}")
+        loss = LOSSES[self.loss]
         for name in self.penalties:
             require(name in PENALTIES, f"penalties.{name}: there is no such penalty{suggest(name, PENALTIES)}")
         for name in self.terms:
@@ -66,14 +54,13 @@ class Config:
         require(self.adversarial_weight >= 0,
                 f"adversarial_weight: must not be negative, got {self.adversarial_weight:g}")
         require(0.5 < self.real_target <= 1, f"real_target: must lie in (0.5, 1], got {self.real_target:g}")
-        options = inspect.signature(LOSSES[self.loss].discriminator).parameters
-        require(self.real_target == 1 or "real_target" in options,
+        require(self.real_target == 1 or "real_target" in loss.options,
                 f"real_target: {self.loss} has no targets to smooth; write 1.0")
-        require(self.margin is None or "margin" in options, f"margin: {self.loss} has none; write null")
+        require(self.margin is None or "margin" in loss.options, f"margin: {self.loss} has none; write null")
         require(self.margin is None or self.margin > 0, f"margin: must be above 0, got {self.margin}")
-        require(("k" in options) == ("equilibrium" in self.terms),
+        require(("k" in loss.options) == ("equilibrium" in self.terms),
                 "terms.equilibrium: it rules over the k of boundary_equilibrium; take both, or neither")
-        require("top_k" not in self.terms or not getattr(LOSSES[self.loss], "mixes_batch", False),
+        require("top_k" not in self.terms or not loss.couples_samples,
                 f"terms.top_k: under {self.loss} a sample has no loss of its own to leave out")
         lazy = any(penalty.every > 1 for penalty in self.penalties.values())
         unbounded = not self.clip and not self.penalties
@@ -108,45 +95,6 @@ def judge(discriminator: Any, real: Tensor, fake: Tensor, labels: tuple[Tensor |
     return Verdict(*of_real), Verdict(*of_fake)
 
 
-def _gradient_penalty(score: penalties.Score, batch: Batch, fake: Tensor) -> Tensor:
-    return penalties.gradient_penalty(score, batch.real, fake, batch.noise.uniform())
-
-
-def _dragan(score: penalties.Score, batch: Batch, _: Tensor | None) -> Tensor:
-    mean = collectives.mean(batch.real.mean())
-    std = (collectives.mean(batch.real.square().mean()) - mean.square()).clamp_min(0).sqrt()
-    return penalties.dragan(score, batch.real, batch.noise.uniform(*batch.real.shape[1:]), std)
-
-
-PENALTIES: dict[str, Callable[..., Tensor]] = {  # of (score, batch, fakes if it is among NEED_FAKES)
-    "gradient_penalty": _gradient_penalty,
-    "dragan": _dragan,
-    "r1": lambda score, batch, _: penalties.r1(score, batch.real),
-    "r2": lambda score, batch, fake: penalties.r2(score, fake),
-}
-NEED_FAKES = ("gradient_penalty", "r2")
-
-
-def wgan_warm_up(n_critic: int) -> Callable[[int], int]:
-    """The schedule (Phase.due) of the generator in the code of Arjovsky et al.: it moves after 100 critic steps each of
-    its first 25 times and every 500th time, else after `n_critic`."""
-
-    def due(number: int) -> int:
-        first, period = 25 * 100, 100 + 499 * n_critic
-        if number <= first:
-            return 100 if number % 100 == 0 else 0
-        # Moves 25 to 499 (counted from 0) come after n_critic; from the 500th on, a period of 500 moves repeats.
-        step = number - first
-        if step > 475 * n_critic:
-            step = (step - 475 * n_critic - 1) % period + 1
-            if step <= 100:
-                return 100 if step == 100 else 0
-            step -= 100
-        return n_critic if step % n_critic == 0 else 0
-
-    return due
-
-
 class TwoPlayer(Objective):
     """Moves: D (the adversarial loss, the terms, and the penalties of every batch), D_<penalty> (each lazy one), G."""
 
@@ -154,9 +102,7 @@ class TwoPlayer(Objective):
         super().__init__()
         self.config = config
         self.loss = LOSSES[config.loss]
-        self.energy = getattr(self.loss, "energy", False)  # scores are low where the data are
-        self.couples_samples = getattr(self.loss, "mixes_batch", False)
-        self.reports_real_sign = getattr(self.loss, "sign_tells", False)
+        self.reports_real_sign = self.loss.sign_tells
         smoothing = {} if config.real_target == 1 else {"real_target": config.real_target}
         self.options = smoothing | ({} if config.margin is None else {"margin": config.margin})
         active = {name: penalty for name, penalty in config.penalties.items() if penalty.weight > 0}
@@ -165,10 +111,8 @@ class TwoPlayer(Objective):
         self.optimizers = config.optimizers | {"discriminator": self._slowed(config.optimizers["discriminator"])}
         found = config.parsed_terms()
         self.terms = nn.ModuleDict({name: module.build(options) for name, (module, options) in found.items()})
-        self.labels_per_class = max([0, *(getattr(options, "labels_per_class", 0) for _, options in found.values())])
-        real_score = inspect.signature(self.loss.generator).parameters["real_score"]
-        relativistic = real_score.default is inspect.Parameter.empty
-        self.generator_needs_real = relativistic or any(term.needs_real for term in self._terms.values())
+        self.running: torch.optim.Optimizer | None = None  # the discriminator's, which `unroll` goes on from
+        self.generator_needs_real = self.loss.needs_real or any(term.needs_real for term in self._terms.values())
 
     @property
     def _terms(self) -> dict[str, Term]:
@@ -203,9 +147,9 @@ class TwoPlayer(Objective):
                 "itself, and batch norm mixes the batch, as minibatch discrimination does; set "
                 "networks.discriminator_norm to layer, spectral or none, and networks.minibatch to std or none"
             )
-        if self.energy != discriminator.energy:
+        if self.loss.energy != discriminator.energy:
             raise ConfigError(f"objective.loss: {self.config.loss} " + (
-                "needs a discriminator whose score is an energy; set networks=autoencoder" if self.energy else
+                "needs a discriminator whose score is an energy; set networks=autoencoder" if self.loss.energy else
                 "needs a discriminator that tells reals from fakes, and an autoencoder's score is an energy; "
                 "set networks=subpixel, dcgan or mlp"))
         for name, term in self._terms.items():
@@ -226,9 +170,10 @@ class TwoPlayer(Objective):
             raise ConfigError("objective.adversarial_weight: at 0 the generator learns from terms alone, and none of "
                               "these is for it; add feature_matching, or write 1")
 
-    def bind(self, networks: Networks) -> None:
+    def bind(self, networks: Networks, images: Images, optimizers: Optimizers) -> None:
+        self.running = optimizers.get("discriminator")
         for term in self._terms.values():
-            term.bind(networks)
+            term.bind(networks, images)
 
     def fakes(self, networks: Networks, batch: Batch) -> Fakes:
         """Of the classes of the reals, for a generator that is told the class; of random codes for InfoGAN's."""
@@ -254,7 +199,7 @@ class TwoPlayer(Objective):
         move = Move(networks, batch, fakes, real, fake, self._adversarial, stats)
         loss = loss + self._add_terms("discriminator", move)
         for name, penalty in self.prompt.items():
-            value = self._penalty(name, networks, batch, fakes.images)
+            value = penalty_of(name, networks["discriminator"], batch, fakes.images)
             stats[f"D/{name}"] = value.detach()
             loss = loss + penalty.weight * value
         return loss, stats
@@ -262,7 +207,7 @@ class TwoPlayer(Objective):
     def regularize(self, name: str, networks: Networks, batch: Batch) -> tuple[Tensor, Stats]:
         """One lazy penalty, weighted for the batches on which it was not due."""
         fake = self._detached_fakes(networks, batch).images if name in NEED_FAKES else None
-        value = self._penalty(name, networks, batch, fake)
+        value = penalty_of(name, networks["discriminator"], batch, fake)
         penalty = self.lazy[name]
         return penalty.weight * penalty.every * value, {f"D/{name}": value.detach()}
 
@@ -291,16 +236,16 @@ class TwoPlayer(Objective):
         options: dict[str, Any] = dict(self.options)
         for term in self._terms.values():
             options |= term.loss_options()
-        if self.couples_samples:
+        if self.loss.couples_samples:
             real_score, fake_score = collectives.gather(real_score), collectives.gather(fake_score)
         return self.loss.discriminator(real_score, fake_score, **options)
 
     def _generator_loss(self, fake_score: Tensor, real_score: Tensor | None) -> Tensor:
-        if self.couples_samples:
+        if self.loss.couples_samples:
             assert real_score is not None
             fake_score, real_score = collectives.gather(fake_score), collectives.gather(real_score)
         loss = self.loss.generator(fake_score, real_score)
-        realism = -fake_score if self.energy else fake_score
+        realism = -fake_score if self.loss.energy else fake_score
         for term in self._terms.values():
             if (weights := term.weigh(realism)) is not None:
                 loss = loss * weights
@@ -315,8 +260,8 @@ class TwoPlayer(Objective):
             real, fake = judge(play, batch.real, fakes.images, (batch.label, fakes.label))
             return self._adversarial(real.score.float(), fake.score.float()).mean()
 
-        running = batch.optimizers.get("discriminator")
-        return unrolled(networks["discriminator"], loss, self.optimizers["discriminator"], self.config.unroll, running)
+        slowed, steps = self.optimizers["discriminator"], self.config.unroll
+        return unrolled(networks["discriminator"], loss, slowed, steps, self.running)
 
     def _add_terms(self, player: Literal["discriminator", "generator"], move: Move) -> Tensor:
         total = torch.zeros((), device=move.batch.real.device)
@@ -331,14 +276,6 @@ class TwoPlayer(Objective):
             return batch.fakes._replace(images=batch.fakes.images.detach())
         with torch.no_grad():  # the discriminator's move needs no graph of the generator
             return self.fakes(networks, batch)
-
-    def _penalty(self, name: str, networks: Networks, batch: Batch, fake: Tensor | None) -> Tensor:
-        def score(images: Tensor) -> Tensor:
-            return networks["discriminator"](images, batch.label).score
-
-        # In float32: bfloat16 costs a double backward four decimal places.
-        with torch.autocast(batch.real.device.type, enabled=False):
-            return PENALTIES[name](score, batch, None if fake is None else fake.float()).mean()
 
 
 def build(config: Config) -> TwoPlayer:

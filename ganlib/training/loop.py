@@ -3,51 +3,25 @@
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
 
 from ganlib import seeds
 from ganlib.config import require
-from ganlib.objectives.base import Batch, Networks, Noise, Stats
+from ganlib.objectives.base import MODEL, Batch, Images, Networks, Noise, Stats
 from ganlib.training import optimizers, precision
 from ganlib.training import state as checkpoints
 from ganlib.training.distributed import Workers
 from ganlib.training.ema import MovingAverage
 from ganlib.training.guard import Guard
 from ganlib.training.run import Run
+from ganlib.training.start import begin
 
 Log = Callable[[int, dict[str, float]], None]  # images seen, metrics averaged since the last call
 # images seen, averaged generator, all networks → the distance of the averaged generator, if measured. On every worker.
 Snapshot = Callable[[int, nn.Module, Networks], float | None]
 Saved = Callable[[int, float | None], None]  # images seen, the distance that `snapshot` gave. On every worker.
-
-
-class Images(Protocol):
-    """Real images: `ganlib.datasets.table.Table` is one."""
-
-    classes: tuple[str, ...]
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(C, H, W)"""
-
-    @property
-    def label_counts(self) -> tuple[int, ...]:
-        """How many images there are of each class; () without labels."""
-
-    @property
-    def sha256(self) -> str:
-        """Of pixels and labels: a run is not gone on with on other images."""
-
-    def __len__(self) -> int: ...
-
-    def draw(self, seed: int, start: int, count: int, device: torch.device) -> tuple[Tensor, Tensor | None]:
-        """Positions [start, start + count) of the endless shuffled sequence: float images in [−1, 1] and labels."""
-
-    def few(self, per_class: int) -> "Images":
-        """The first so many images of each class; asked for by semi-supervised objectives alone."""
 
 
 def train(
@@ -76,20 +50,9 @@ def train(
     batch_size, share = settings.batch_size, settings.batch_size // workers.count
     dtype = precision.resolve(settings.precision, device)
 
-    networks = {
-        role: network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        for role, network in run.build_networks(images.shape, len(images.classes)).items()
-    }
-    for network in networks.values():
-        if hasattr(network, "set_reference"):  # of virtual batch norm
-            network.set_reference(*images.draw(run.seed, 0, batch_size, device))
-    networks["generator"].label_counts = images.label_counts  # by which it is sampled
-    objective = run.build_objective().to(device)
-    objective.bind(networks)
-    few = images.few(objective.labels_per_class) if objective.labels_per_class else None
-    average = MovingAverage(networks["generator"], settings.ema_half_life, settings.ema_rampup)
-    players = {role: list(networks[role].parameters()) for role in objective.optimizers}
-    movers = {role: optimizers.build(objective.optimizers[role], players[role]) for role in players}
+    networks, movers, objective = begin(run, images, device)
+    average = MovingAverage(networks[MODEL], settings.ema_half_life, settings.ema_rampup)
+    players = {role: list(networks[role].parameters()) for role in movers}
     state = checkpoints.RunState({
         "objective": objective, "average": average.module, **networks,
         **{f"{role}_optimizer": mover for role, mover in movers.items()},
@@ -122,15 +85,10 @@ def train(
     while images_seen < settings.images:
         number = images_seen // batch_size + 1  # of this batch, from 1: what is due every 16 falls on the 16th
         due = [phase for phase in phases if phase.due(number)]
-        place = images_seen + workers.rank * share
-        real, label = images.draw(run.seed, place, share, device)
-        batch = Batch(real.contiguous(memory_format=torch.channels_last), label, noise("fakes"),
-                      optimizers=movers)
-        if few:
-            labelled, known = few.draw(run.seed, place, share, device)
-            batch.labelled = (labelled, cast(Tensor, known))
-        if settings.share_fakes and any("generator" in phase.trains for phase in due):
-            let_move(("generator",))
+        real, label = images.draw(run.seed, images_seen + workers.rank * share, share, device)
+        batch = Batch(real.contiguous(memory_format=torch.channels_last), label, noise("fakes"))
+        if settings.share_fakes and any(MODEL in phase.trains for phase in due):
+            let_move((MODEL,))
             with precision.autocast(dtype, device):
                 batch.fakes = objective.fakes(networks, batch)
 
@@ -150,7 +108,7 @@ def train(
                 movers[role].step()
                 movers[role].zero_grad(set_to_none=True)
             objective.advance(phase, networks, stats, images_seen + batch_size)
-            if "generator" in phase.trains:
+            if MODEL in phase.trains:
                 average.update(batch_size * phase.due(number), images_seen + batch_size)
             means.add(stats)
 

@@ -45,7 +45,7 @@ def test_one_value_per_sample_and_patches_averaged(name: str):
     real, fake = torch.randn(3, 1, 4, 4), torch.randn(3, 1, 4, 4)
     value = LOSSES[name].discriminator(real, fake)
     assert value.shape == (3,) and LOSSES[name].generator(fake, real).shape == (3,)
-    if not getattr(LOSSES[name], "mixes_batch", False):
+    if not LOSSES[name].couples_samples:
         patches = LOSSES[name].discriminator(real[1].flatten(), fake[1].flatten())
         torch.testing.assert_close(value[1], patches.mean())
 

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from ganlib.config import ConfigError
 from ganlib.datasets.table import Table
 from ganlib.objectives.base import Batch, Noise
-from ganlib.objectives.two_player import wgan_warm_up
+from ganlib.objectives.schedules import wgan_warm_up
 from ganlib.training.distributed import Workers
 from ganlib.training.guard import NotFinite
 from ganlib.training.loop import train
@@ -83,7 +83,7 @@ def players(run: Run):
     networks = run.build_networks(SHAPE, len(CLASSES))
     objective = run.build_objective()
     objective.check(networks)
-    objective.bind(networks)
+    objective.bind(networks, TABLE, {})
     stats = {"D/real_score": torch.tensor(0.9), "D/fake_score": torch.tensor(0.2), "D/real_sign": torch.tensor(0.8),
              "D/loss": torch.tensor(1.0)}  # fmt: skip
     noise = torch.Generator().manual_seed(3)
@@ -105,8 +105,7 @@ def batch(count: int = 8, rank: int = 0, workers: int = 1) -> Batch:
     share = slice(rank * count // workers, (rank + 1) * count // workers)
     real = torch.rand(count, *SHAPE, generator=torch.Generator().manual_seed(1)) * 2 - 1
     label = torch.arange(count) % len(CLASSES)
-    return Batch(real[share], label[share], Noise(2, count // workers, rank, "cpu", workers),
-                 labelled=(real.flip(0)[share], label.flip(0)[share]))  # fmt: skip
+    return Batch(real[share], label[share], Noise(2, count // workers, rank, "cpu", workers))
 
 
 def flat(module: torch.nn.Module) -> torch.Tensor:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ganlib.objectives.base import Batch, Fakes, Networks, Phase, Stats
+from ganlib.objectives.base import Batch, Fakes, Images, Networks, Phase, Stats
 from ganlib.verdict import Verdict
 
 
@@ -51,7 +51,7 @@ class Term(nn.Module, abc.ABC):
     def check(self, networks: Networks) -> None:
         """Raise ConfigError if these networks do not give what the term needs."""
 
-    def bind(self, networks: Networks) -> None:
+    def bind(self, networks: Networks, images: Images) -> None:
         """As Objective.bind."""
 
     @torch.no_grad()

@@ -23,9 +23,9 @@ class Config:
 
 
 class Equilibrium(Term):
-    """k ← clip(k + λ_k(γ L(x) − L(G(z))), 0, 1), k₀ = 0, the argument of `losses.boundary_equilibrium`. L(G(z)) is that
-    of the discriminator's move, where the paper takes the generator's own sample: another draw of the same. What is
-    logged as convergence is the paper's measure, L(x) + |γ L(x) − L(G(z))|."""
+    """k ← clip(k + λ_k(γ L(x) − L(G(z))), 0, 1), k₀ = 0, the option of the loss `boundary_equilibrium`. L(G(z)) is
+    that of the discriminator's move, where the paper takes the generator's own sample: another draw of the same. What
+    is logged as convergence is the paper's measure, L(x) + |γ L(x) − L(G(z))|."""
 
     k: Tensor
 

@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from ganlib.config import ConfigError, require
-from ganlib.objectives.base import Networks
+from ganlib.objectives.base import Images, Networks
 from ganlib.objectives.terms.base import Move, Term
 
 
@@ -28,9 +29,15 @@ class FewLabels(Term):
         super().__init__()
         self.config = config
 
+    def bind(self, networks: Networks, images: Images) -> None:
+        """Keep the first images of each class, as training sees them."""
+        device = next(networks["discriminator"].parameters()).device
+        few = images.few(self.config.labels_per_class)  # type: ignore[attr-defined]
+        self.images, self.label = few.batch(np.arange(len(few)), device)
+
     def discriminator(self, move: Move) -> Tensor:
-        assert move.batch.labelled is not None
-        images, label = move.batch.labelled
+        chosen = move.batch.noise.stream("few").integers(len(self.images))
+        images, label = self.images[chosen], self.label[chosen]
         logits = move.networks["discriminator"](images).label.float()
         move.stats["D/labelled_accuracy"] = (logits.detach().argmax(1) == label).float().mean()
         return self.config.weight * cross_entropy(logits, label)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ganlib.config import require
-from ganlib.objectives.base import Networks, Phase, Stats
+from ganlib.objectives.base import Images, Networks, Phase, Stats
 from ganlib.objectives.terms.base import Move, Term
 
 
@@ -26,7 +26,7 @@ class HistoricalAveraging(Term):
         super().__init__()
         self.weight = config.weight
 
-    def bind(self, networks: Networks) -> None:
+    def bind(self, networks: Networks, images: Images) -> None:
         for role in ("generator", "discriminator"):
             self.register_buffer(f"{role}_moves", next(networks[role].parameters()).new_zeros(()))
             for number, parameter in enumerate(networks[role].parameters()):

@@ -44,8 +44,8 @@ class MutualInformation(Term):
         categorical = cross_entropy(move.fake.label.float(), move.fakes.label)
         move.stats["mutual_information"] = math.log(generator.classes) - categorical.detach()
         loss = self.config.categorical * categorical
-        if move.fake.code is not None and move.fake.code.shape[1]:
-            error = generator.code(move.fakes.z) - move.fake.code.float()
+        if move.fake.posterior is not None and move.fake.posterior.shape[1]:
+            error = generator.code(move.fakes.z) - move.fake.posterior.float()
             loss = loss + self.config.continuous * 0.5 * error.square().sum(1).mean()
         return loss
 

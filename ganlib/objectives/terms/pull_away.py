@@ -35,8 +35,8 @@ class PullAway(Term):
         self.weight = config.weight
 
     def generator(self, move: Move) -> Tensor:
-        assert move.fake.code is not None
-        return self.weight * pull_away(collectives.gather(move.fake.code.float()))
+        assert move.fake.embedding is not None
+        return self.weight * pull_away(collectives.gather(move.fake.embedding.float()))
 
     def check(self, networks: Networks) -> None:
         if not networks["discriminator"].energy:

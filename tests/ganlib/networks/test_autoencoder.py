@@ -21,10 +21,10 @@ def test_the_energy_is_the_error_of_the_reconstruction(body):
     for error in ("l1", "l2"):
         discriminator = networks(body, error)["discriminator"]
         verdict = discriminator(images)
-        difference = (images - discriminator.decoder(verdict.code)).flatten(1)
+        difference = (images - discriminator.decoder(verdict.embedding)).flatten(1)
         expected = difference.abs().mean(1) if error == "l1" else difference.norm(dim=1)
         torch.testing.assert_close(verdict.score, expected)
-        assert discriminator.energy and verdict.code.shape == (3, 5) and verdict.features is verdict.code
+        assert discriminator.energy and verdict.embedding.shape == (3, 5) and verdict.features is verdict.embedding
 
 
 @pytest.mark.parametrize("error", ["l1", "l2"])

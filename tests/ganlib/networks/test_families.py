@@ -10,6 +10,7 @@ from torch import nn
 
 from ganlib import build
 from ganlib.config import ConfigError
+from ganlib.layers.virtual import refer
 from ganlib.verdict import Verdict
 
 SMALL = {"dcgan": {"width": 4}, "subpixel": {"width": 4}, "mlp": {"width": 8, "depth": 2}, "autoencoder": {"width": 4}}
@@ -105,8 +106,8 @@ def test_each_player_says_what_it_is_told_and_what_it_guesses(family, how):
     assert verdict.score.shape == (6,) and verdict.features.shape[0] == 6
     assert (verdict.label is None) == (discriminator.classes == 0)
     assert verdict.label is None or verdict.label.shape == (6, CLASSES)
-    assert (verdict.code is None) == (how != "code")
-    assert verdict.code is None or verdict.code.shape == generator.code(z).shape == (6, 2)
+    assert (verdict.posterior is None) == (how != "code")
+    assert verdict.posterior is None or verdict.posterior.shape == generator.code(z).shape == (6, 2)
     assert torch.equal(verdict.score, other.score) == (not discriminator.told_labels)
 
 
@@ -185,21 +186,22 @@ def test_virtual_batch_norm_leaves_each_image_to_itself(family, how):
     scores = discriminator(images, label).score
     torch.testing.assert_close(discriminator(images[:2], label[:2]).score, scores[:2])
     before = discriminator(images, label).score
-    discriminator.set_reference(3 * torch.randn(20, *SHAPES[0]), torch.arange(20) % CLASSES)
+    refer([generator, discriminator], 3 * torch.randn(20, *SHAPES[0]), torch.arange(20) % CLASSES)
+    torch.testing.assert_close(generator(z, label), images)
     assert not torch.allclose(discriminator(images, label).score, before, atol=1e-5)
 
 
 def test_the_reference_batch_is_the_first_real_images_and_in_the_checkpoint():
     discriminator = conditioned("dcgan", "concat", discriminator_norm="virtual")["discriminator"]
     images, label = torch.randn(5, *SHAPES[0]), torch.tensor([2, 1, 0, 2, 1])
-    discriminator.set_reference(images, label)
+    refer([discriminator], images, label)
     again = conditioned("dcgan", "concat", discriminator_norm="virtual")["discriminator"]
     again.load_state_dict(discriminator.state_dict())
     order = torch.arange(16) % 5  # fewer than the 16 of a reference batch: over again
     assert torch.equal(again.reference.samples, images[order])
     assert torch.equal(again.reference.label, label[order])
     without = conditioned("dcgan", "concat")["discriminator"]
-    without.set_reference(images, label)  # nothing to set
+    refer([without], images, label)  # nothing to set
     assert without.reference is None
 
 

@@ -230,10 +230,10 @@ def test_it_advances_after_d_moves_alone_by_the_images_since():
 def test_what_the_game_asks_of_the_loop_is_passed_on():
     module, config = build.component("objectives", {"name": "two_player", "terms": {"historical_averaging": {}}})
     objective, networks = Augmented(module.build(config), Doubled()), players()
-    objective.bind(networks)
+    running = {"discriminator": torch.optim.SGD(networks["discriminator"].parameters())}
+    objective.bind(networks, Table.from_arrays(torch.zeros(2, *SHAPE, dtype=torch.uint8)), running)
     assert any(name.startswith("objective.terms.historical_averaging.") for name in objective.state_dict())
-    objective.objective.labels_per_class = 3
-    assert Augmented(objective.objective, Doubled()).labels_per_class == 3
+    assert objective.objective.running is running["discriminator"]
 
 
 class Alone(Objective):

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.functional import softplus
 
 from ganlib import build
+from ganlib.datasets.table import Table
 from ganlib.losses import LOSSES
 from ganlib.objectives.base import Batch, Fakes, Noise, Phase
 from ganlib.objectives.terms.base import Move
@@ -67,7 +68,7 @@ def test_pull_away_of_orthonormal_codes_is_0_and_of_equal_codes_1():
     assert pull_away(3 * torch.eye(5)) == 0
     assert pull_away(torch.ones(5, 7) * torch.arange(1, 6)[:, None]).item() == pytest.approx(1)
     codes = torch.tensor([[1.0, 0.0], [1.0, 1.0]])  # cos² 45° = ½
-    value = term("pull_away", weight=0.1).generator(move(fake=Verdict(torch.zeros(2), code=codes)))
+    value = term("pull_away", weight=0.1).generator(move(fake=Verdict(torch.zeros(2), embedding=codes)))
     assert value.item() == pytest.approx(0.05)
 
 
@@ -100,10 +101,10 @@ def test_mutual_information_is_log_k_when_the_code_is_read_off_and_0_when_it_can
     right = 1e3 * torch.eye(CLASSES)[[2, 2, 1, 0]]
     here = move()
     means = here.fakes.z[:, 4:] + torch.tensor([1.0, 2.0])  # off by 1 and 2: ½(1 + 4)
-    here = move(fake=Verdict(torch.zeros(N), label=right, code=means))
+    here = move(fake=Verdict(torch.zeros(N), label=right, posterior=means))
     assert information.generator(here).item() == pytest.approx(0.5 * 0.5 * 5)
     assert here.stats["mutual_information"].item() == pytest.approx(math.log(3))
-    blind = move(fake=Verdict(torch.zeros(N), label=torch.zeros(N, CLASSES), code=here.fakes.z[:, 4:]))
+    blind = move(fake=Verdict(torch.zeros(N), label=torch.zeros(N, CLASSES), posterior=here.fakes.z[:, 4:]))
     assert information.discriminator(blind).item() == pytest.approx(math.log(3))
     assert blind.stats["mutual_information"].item() == pytest.approx(0, abs=1e-6)
 
@@ -133,14 +134,18 @@ def test_few_labels_with_the_sum_of_exponents_as_score_is_a_classifier_of_one_cl
     torch.testing.assert_close(softplus(-score), -with_fake[:, :4].logsumexp(1))
     torch.testing.assert_close(softplus(score), -with_fake[:, 4])
 
-    class Classifier(nn.Module):
+    class Classifier(nn.Linear):
         def forward(self, images, label=None):
             return Verdict(score, label=logits.float())
 
-    here = move(networks={"discriminator": Classifier()})
-    label = torch.tensor([0, 1, 2, 3, 0, 1])
-    here.batch.labelled = (torch.zeros(6, 1, 2, 2), label)
-    value = term("few_labels", weight=2.0).discriminator(here)
+    few = term("few_labels", weight=2.0, labels_per_class=2)
+    told = torch.tensor([0, 0, 0, 1, 2, 3, 1, 2, 3])
+    networks = {"discriminator": Classifier(1, 1)}
+    few.bind(networks, Table.from_arrays(torch.arange(9, dtype=torch.uint8).view(9, 1, 1, 1), told))
+    assert few.label.tolist() == [0, 0, 1, 2, 3, 1, 2, 3]  # the third image of class 0 is not among them
+    here = move(networks=networks, batch=Batch(torch.zeros(6, 1, 1, 1), None, Noise(0, 6)))
+    label = few.label[here.batch.noise.stream("few").integers(8)]
+    value = few.discriminator(here)
     torch.testing.assert_close(value.double(), -2 * logits.log_softmax(1)[torch.arange(6), label].mean())
 
 
@@ -155,7 +160,7 @@ def test_feature_matching_is_the_distance_of_the_means():
 def test_historical_averaging_is_the_squared_distance_from_the_mean_of_the_past():
     networks = {role: nn.Linear(1, 1, bias=False) for role in ("generator", "discriminator")}
     past = term("historical_averaging", weight=10.0)
-    past.bind(networks)
+    past.bind(networks, Table.from_arrays(torch.zeros(1, 1, 2, 2, dtype=torch.uint8)))
     weight = networks["discriminator"].weight
     assert past.discriminator(move(networks=networks)) == 0  # it has no past yet
     for value in (1.0, 2.0, 6.0):

@@ -1,0 +1,41 @@
+"""What a run begins with: made of its seed and the images alone."""
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from ganlib.layers import virtual
+from ganlib.objectives.base import MODEL, Images, Objective
+from ganlib.training import optimizers
+from ganlib.training.run import Run
+
+
+class Game(NamedTuple):
+    """The networks and the optimizers of each role, and the objective that is bound to them."""
+
+    networks: dict[str, nn.Module]
+    optimizers: dict[str, torch.optim.Optimizer]
+    objective: Objective
+
+
+def begin(run: Run, images: Images, device: torch.device) -> Game:
+    """The game before its first move."""
+    networks = {
+        role: network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for role, network in run.build_networks(images.shape, len(images.classes)).items()
+    }
+    virtual.refer(networks.values(), *images.draw(run.seed, 0, run.training.batch_size, device))
+    networks[MODEL].label_counts = images.label_counts  # by which it is sampled
+    objective = run.build_objective().to(device)
+    movers = {role: optimizers.build(config, networks[role].parameters())
+              for role, config in objective.optimizers.items()}
+    objective.bind(networks, images, movers)
+    return Game(networks, movers, objective)
+
+
+def rehearse(run: Run, images: Images) -> None:
+    """Raise ConfigError for what the game needs of the images and these do not have, before any time is spent."""
+    with torch.device("meta"):
+        networks = run.build_networks(images.shape, len(images.classes))
+    run.build_objective().bind(networks, images, {})
