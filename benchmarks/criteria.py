@@ -26,8 +26,8 @@ from ganlib.metrics.features import extract, extractor
 from ganlib.sampling import generator as generators
 from ganlib.training.loop import train
 from ganlib.training.run import Run
-from pipelines.compose import composition
-from pipelines.prepare import TABLE
+from pipelines.runs.composition import composition
+from pipelines.runs.project import TABLE
 
 PLACE = Path("runs/criteria")
 FULL, DRAWS, DRAW, SEED = 5000, 5, 1000, 17  # images of the full protocol; sets of a criterion, and images of each

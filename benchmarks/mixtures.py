@@ -100,7 +100,7 @@ def quality(points: np.ndarray, centres: np.ndarray, sigma: float = SIGMA) -> Qu
 def sections(choices: list[str], discriminator_lr: float = OPTIMIZER["lr"]) -> dict[str, Any]:
     """What conf/ composes to, with the toys' networks, optimizers and scales in place. ConfigError if an mlp cannot
     play it on data without labels."""
-    from pipelines.compose import composition
+    from pipelines.runs.composition import composition
 
     shared = [f"networks.{key}={value}" for key, value in NETWORKS.items()] + [f"training.images={TRAINING['images']}"]
     try:

@@ -31,8 +31,8 @@ from ganlib.sampling.generator import sample
 from ganlib.sampling.pictures import captioned, grid
 from ganlib.training.loop import train
 from ganlib.training.run import Run, Training
-from pipelines.compose import composition
-from pipelines.prepare import TABLE
+from pipelines.runs.composition import composition
+from pipelines.runs.project import TABLE
 
 RATES, CHOOSING_SEED, CHOOSING_IMAGES = (1e-3, 3e-3), 100, 45_000
 SEEDS, IMAGES, WIDTH, REAL, FAKES, RESIZE = (1, 2, 3), 60_000, 16, 5_000, 2_000, 112

@@ -24,9 +24,9 @@ from ganlib.metrics.features import extract, extractor
 from ganlib.sampling import generator as generators
 from ganlib.training.loop import train
 from ganlib.training.run import Run
-from pipelines.compose import composition
-from pipelines.measure import GROUPS
-from pipelines.prepare import TABLE
+from pipelines.evaluation.measure import GROUPS
+from pipelines.runs.composition import composition
+from pipelines.runs.project import TABLE
 
 PLACE = Path("runs/pairs")
 LOOKS, SEEDS = (60_000, 90_000), (1, 2)  # images seen, training seeds

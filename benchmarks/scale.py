@@ -239,7 +239,7 @@ def _prepare(uri: str) -> None:
 
 def _open_store(uri: str) -> None:
     os.environ["MLFLOW_TRACKING_URI"] = uri
-    from pipelines import tracking
+    from pipelines.runs import tracker as tracking
 
     if tracking.open_store("scale") is None:
         raise SystemExit(f"scale: {tracking.shown(uri)} cannot be opened")
@@ -333,7 +333,7 @@ def write_rows(seconds: float, batch: int) -> Written:
     from mlflow import MlflowClient
     from mlflow.entities import Metric
 
-    from pipelines import tracking
+    from pipelines.runs import tracker as tracking
 
     client = MlflowClient()
     run = client.create_run(client.get_experiment_by_name("scale").experiment_id).info.run_id
@@ -355,7 +355,7 @@ def write_rows(seconds: float, batch: int) -> Written:
 
 def write_runs(seconds: float) -> Written:
     """Whole runs with 60 parameters and ten times 10 metrics, as a short trial logs them."""
-    from pipelines import tracking
+    from pipelines.runs import tracker as tracking
 
     count, slowest, errors = 0, 0.0, Counter[str]()
 

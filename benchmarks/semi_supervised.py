@@ -37,8 +37,8 @@ from ganlib.objectives.base import Networks, Noise
 from ganlib.training import optimizers
 from ganlib.training.loop import seed_layers, train
 from ganlib.training.run import Run
-from pipelines.compose import composition
-from pipelines.prepare import TABLE
+from pipelines.runs.composition import composition
+from pipelines.runs.project import TABLE
 
 SEEDS, IMAGES = (1, 2, 3), 60_000
 RUNS = Path("runs/semi_supervised")

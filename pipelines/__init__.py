@@ -1,4 +1,4 @@
-"""The workflow around ganlib: one verb a file. The only code that knows Ray, MLflow, DVC and Hydra."""
+"""The workflow around ganlib: its commands, one a file. The only code that knows Ray, MLflow, DVC and Hydra."""
 
 import os
 import signal

@@ -11,14 +11,15 @@ import json
 import math
 import re
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from mlflow.exceptions import MlflowException
 
 from ganlib.config import ConfigError
 from ganlib.metrics.comparison import Measured, improvement
-from pipelines import tracking
 from pipelines.command import command
+from pipelines.evaluation.results import number, of_tags
+from pipelines.runs import tracker as tracking
 
 VERSION = re.compile(r"models:/([^/@]+)(?:/(\d+)|@(.+))")
 
@@ -52,7 +53,7 @@ def read(place: str) -> Ranked:
                     else client.get_model_version_by_alias(name, alias)).tags
         except MlflowException as error:
             raise ConfigError(f"{place}: {tracking.short(error)}") from None
-        return Ranked(of_tags(place, tags), _number(tags.get(tags.get("distance", ""))),
+        return Ranked(of_tags(place, tags), number(tags.get(tags.get("distance", ""))),
                       tags.get("failed", "no") != "no", math.nan, math.nan)
     path = Path(place)
     try:
@@ -64,17 +65,6 @@ def read(place: str) -> Ranked:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{place}: no evaluation here ({error!r}); name a metrics.json that `pipelines.evaluate` "
                           "wrote, or models:/<name>/<version>") from None
-
-
-def of_tags(name: str, tags: dict[str, Any]) -> Measured:
-    """What `pipelines.register` noted of a version; NaN, which is never better, where it noted no distance."""
-    key = tags.get("choice", tags.get("distance", ""))  # older versions have one distance alone
-    return Measured(name, _number(tags.get(key)), tuple(json.loads(tags.get("left_out", "[]"))),
-                    json.loads(tags.get("protocol", "{}")))
-
-
-def _number(value: Any) -> float:
-    return math.nan if value in (None, "None") else float(value)
 
 
 def main() -> None:

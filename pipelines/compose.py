@@ -9,58 +9,18 @@
 """
 
 import argparse
-import re
 import shlex
 from pathlib import Path
-from typing import Any
 
 import yaml
-from hydra import compose, initialize_config_dir
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from ganlib.config import ConfigError, differences
 from ganlib.files import require_writable, write_text
-from pipelines import project
 from pipelines.command import command
-from pipelines.params import PARAMS, parse_params, read
+from pipelines.runs.composition import composition
+from pipelines.runs.params import PARAMS, parse_params, read
 
-TEXTS = ("dataset.path", "dataset.labels", "evaluation.inception_path", "cluster.storage", "cluster.tracking_uri")
 HEADER = "# Written by `python -m pipelines.compose`; change conf/ or the choices and run it again.\n"
-
-
-def composition(choices: list[str]) -> dict[str, Any]:
-    """What conf/ and the choices (Hydra overrides) compose to, checked."""
-    try:
-        with initialize_config_dir(str(conf().resolve()), version_base=None):
-            composed = compose("config", overrides=[quoted(choice) for choice in choices])
-        raw: Any = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(f"conf/: {error}") from None
-    parse_params(raw)
-    return raw | {"composed": choices}
-
-
-def quoted(choice: str) -> str:
-    """A choice as Hydra takes it. Its grammar has no place for much of what folders are called, in any language, with
-    brackets or commas: such a value is put into quotes."""
-    key, equals, value = choice.partition("=")
-    text = key.lstrip("+") in TEXTS and value != "null" and not re.fullmatch(r"([\"']).*\1", value)
-    try:
-        if not equals or (not text and not OverridesParser.create().parse_override(choice).is_sweep_override()):
-            return choice
-    except HydraException:
-        pass
-    escaped = re.sub(r'(\\*)("|$)', lambda found: found[1] * 2 + ('\\"' if found[2] else ""), value)
-    escaped = escaped.replace("${", "\\${")
-    return f'{key}="{escaped}"'
-
-
-def conf() -> Path:
-    """The project's conf/; that of the code, where it has none."""
-    return here if (here := Path("conf")).is_dir() else project.CODE / "conf"
 
 
 def write(choices: list[str], path: Path = PARAMS) -> None:

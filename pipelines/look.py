@@ -18,7 +18,7 @@ from ganlib.config import require
 from ganlib.datasets.listing import shown, walk
 from ganlib.files import write_json
 from pipelines.command import command
-from pipelines.params import read
+from pipelines.runs.params import read
 
 SOURCE = Path("data/source.json")
 

@@ -23,8 +23,8 @@ from ganlib.config import require
 from ganlib.files import read_json, replace, require_writable
 from ganlib.sampling import generator as generators
 from ganlib.sampling.pictures import grid
-from pipelines import tracking
 from pipelines.command import command
+from pipelines.runs import tracker as tracking
 
 
 def images(model: str, count: int, seed: int, truncation: float = 1.0, label: int | str | None = None

@@ -27,7 +27,7 @@ import math
 import shlex
 import shutil
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -42,30 +42,32 @@ from ganlib.files import require_writable, write_json
 from ganlib.metrics.monitor import Monitor
 from ganlib.metrics.protocol import require_enough
 from ganlib.sampling import generator as generators
-from pipelines import prepare, project, sweep_pictures, tracking
-from pipelines.cluster import connected, require_room
 from pipelines.command import command, shortage
-from pipelines.compose import composition, conf
-from pipelines.evaluate import evaluate, measured_again
-from pipelines.evaluate import show as show_numbers
-from pipelines.human_test import human_test
-from pipelines.measure import use_cores
-from pipelines.params import PARAMS, RUN, Params, load, parse_params
-from pipelines.prepare import TABLE
-from pipelines.ranking import COMPLETE, FAILED, STOPPED, Outcome, Row, Scale, rank, show, write_csv
-from pipelines.reference import reference
-from pipelines.register import register
-from pipelines.report import report
-from pipelines.revision import git_revision
-from pipelines.search import confirm, learning_rates, listed, looks, search
-from pipelines.search_space import Space
-from pipelines.storage import check
-from pipelines.sweep_log import REPORTS, Log, last_line, of_driver, reports
-from pipelines.train import RUNS, digest, export, only_one, train
-from pipelines.trial import params_of, title
-from pipelines.worker import CACHE, MONITOR_SEED, make_monitor
+from pipelines.evaluation.generator import evaluate, measured_again
+from pipelines.evaluation.human_test import human_test
+from pipelines.evaluation.measure import use_cores
+from pipelines.evaluation.reference import reference
+from pipelines.evaluation.registry import register
+from pipelines.evaluation.report import report
+from pipelines.evaluation.results import show as show_numbers
+from pipelines.runs import project
+from pipelines.runs import tracker as tracking
+from pipelines.runs.cluster import connected, require_room
+from pipelines.runs.composition import composer, composition, conf
+from pipelines.runs.params import PARAMS, RUN, Params, load, parse_params
+from pipelines.runs.project import RUNS, SWEEP, TABLE
+from pipelines.runs.revision import git_revision
+from pipelines.runs.storage import check
+from pipelines.runs.table import prepare
+from pipelines.runs.training import digest, export, only_one, train
+from pipelines.runs.worker import CACHE, MONITOR_SEED, make_monitor
+from pipelines.sweeps import pictures
+from pipelines.sweeps.log import REPORTS, Log, last_line, of_driver, reports
+from pipelines.sweeps.ranking import COMPLETE, FAILED, STOPPED, Outcome, Row, Scale, rank, show, write_csv
+from pipelines.sweeps.search import confirm, learning_rates, listed, looks, search
+from pipelines.sweeps.space import Space
+from pipelines.sweeps.trial import params_of, title
 
-SWEEP = Path("sweep")
 SAID = ("distance", "standard_error", "distance_in_search", "floor")  # of the best, in the sweep's run in MLflow
 RESULT = "result.json"  # in the sweep's directory: written last
 
@@ -154,28 +156,12 @@ def _chosen(params: Params) -> str:
     return f"{getattr(config, 'title', params.dataset['name'])} of {height}×{width} px"
 
 
-def composer(raw: dict[str, Any]) -> Callable[[list[str]], dict[str, Any]]:
-    """Choices → raw parameters, on top of those that `raw` was composed of. Where they are not known (`dvc exp run
-    -S`), the sections of `raw` stay that the choices do not touch."""
-    known = raw.get("composed")
-    if known is not None:
-        return lambda choices: composition([*known, *choices])
-    plain = composition([])
-
-    def compose(choices: list[str]) -> dict[str, Any]:
-        groups = [choice.partition("=")[0] for choice in choices]
-        return raw | {section: value for section, value in composition(choices).items()
-                      if section in groups or value != plain.get(section)} | {"composed": None}
-
-    return compose
-
-
 def sweep(params: Params, resume: bool = False) -> dict[str, Any]:
     """Search, rank, and write sweep/; gives what its metrics.json holds. ConfigError before anything is begun."""
     if not TABLE.exists():
         space_of(params)  # refused before anything is fetched
         print(f"sweep: {TABLE} is not there yet: preparing {params.dataset['name']}", flush=True)
-        prepare.run(params.dataset, evaluation=params.evaluation)
+        prepare(params.dataset, evaluation=params.evaluation)
     plan = Plan(params)
     directory = plan.directory
     if plan.storage:
@@ -269,19 +255,18 @@ def _untrained(plan: Plan, best: Row, log: Log) -> float:
 
 def _write(plan: Plan, rows: list[Row], log: Log, scale: Scale) -> None:
     """The table and the pictures, to sweep/ and to MLflow."""
-    for row in rows[:sweep_pictures.BEST]:
+    for row in rows[:pictures.BEST]:
         for outcome in row.outcomes:
             log.fetch(outcome.name)
     names = list(plan.space.parameters)
     print(show(rows, names, scale), flush=True)
     write_csv(plan.directory / "table.csv", rows, names, scale)
-    pictures = sweep_pictures.draw(plan.space, plan.sweep, rows, reports(plan.directory), plan.directory / "trials",
-                                   scale.floor)
-    for name, picture in pictures.items():
+    drawn = pictures.draw(plan.space, plan.sweep, rows, reports(plan.directory), plan.directory / "trials", scale.floor)
+    for name, picture in drawn.items():
         picture.save(plan.directory / f"{name}.png")
     shutil.rmtree(SWEEP, ignore_errors=True)  # of another sweep
     SWEEP.mkdir()
-    for file in ("table.csv", *(f"{name}.png" for name in pictures)):
+    for file in ("table.csv", *(f"{name}.png" for name in drawn)):
         shutil.copy(plan.directory / file, SWEEP / file)
         log.tracker.artifact(file)
 

@@ -22,6 +22,8 @@ ALLOWED = {
     "training": {"layers.virtual", "objectives.augmented", "objectives.base"},
     "sampling": set(),
 }
+# The same of the rooms of pipelines; the commands beside them are free to no one.
+PIPELINES = {"runs": set(), "evaluation": {"runs"}, "sweeps": {"runs"}}
 OUTSIDE = {"torch", "numpy", "pyarrow", "PIL", "safetensors", "scipy"}
 
 
@@ -42,6 +44,7 @@ def room_of(path: Path) -> str:
 
 
 LIBRARY = sorted((ROOT / "ganlib").rglob("*.py"))
+WORKFLOW = sorted((ROOT / "pipelines").rglob("*.py"))
 
 
 @pytest.mark.parametrize("path", LIBRARY, ids=lambda path: str(path.relative_to(ROOT)))
@@ -64,6 +67,42 @@ def test_every_room_is_in_the_rule():
     assert packages <= set(ALLOWED)
 
 
+def forbidden(path: Path) -> list[str]:
+    """What a file of pipelines imports and must not: a command, or a room that is not for its own."""
+    room, *rest = path.relative_to(ROOT / "pipelines").parts
+    free = {room, *PIPELINES[room]} if rest else set(PIPELINES)
+    inner = {name: name.split(".")[1] for name in imports(path) if name.startswith("pipelines.")}
+    return sorted(name for name, part in inner.items() if part not in free | {"command"})
+
+
+@pytest.mark.parametrize("path", WORKFLOW, ids=lambda path: str(path.relative_to(ROOT)))
+def test_rooms_of_the_workflow_import_no_command_and_only_the_rooms_that_they_may(path: Path):
+    assert not forbidden(path)
+
+
+def test_every_command_and_every_room_of_the_workflow_is_in_the_rule():
+    assert {path.parent.name for path in (ROOT / "pipelines").glob("*/__init__.py")} == set(PIPELINES)
+    for path in (ROOT / "pipelines").glob("*.py"):
+        begins = 'if __name__ == "__main__":' in path.read_text()
+        assert begins is (path.stem not in ("__init__", "command")), f"{path} belongs in a room"
+
+
+@pytest.mark.parametrize(("place", "line", "found"), [
+    ("evaluation/curves.py", "from pipelines import train", ["pipelines.train"]),
+    ("evaluation/curves.py", "def inside():\n    from pipelines.train import main", ["pipelines.train.main"]),
+    ("evaluation/curves.py", "from pipelines.sweeps import space", ["pipelines.sweeps.space"]),
+    ("compose.py", "import pipelines.train", ["pipelines.train"]),
+    ("compose.py", "from pipelines.sweeps import space", []),
+])  # fmt: skip
+def test_an_import_that_breaks_the_rule_is_found(place: str, line: str, found: list[str], tmp_path: Path,
+                                                 monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    path = tmp_path / "pipelines" / place
+    path.parent.mkdir(parents=True)
+    path.write_text(f"from pipelines.command import command\nfrom pipelines.runs import project\n{line}\n")
+    assert forbidden(path) == found
+
+
 def test_the_library_trains_without_the_workflow():
     """In a process where Ray, MLflow, DVC and Hydra cannot be imported."""
     code = """
@@ -83,7 +122,7 @@ train(run, Table.from_arrays(images))
 
 def test_public_functions_and_classes_say_what_they_are():
     silent = []
-    for path in [*LIBRARY, *sorted((ROOT / "pipelines").glob("*.py"))]:
+    for path in [*LIBRARY, *WORKFLOW]:
         tree = ast.parse(path.read_text())
         if not ast.get_docstring(tree):
             silent.append(str(path))
@@ -97,7 +136,7 @@ def test_public_functions_and_classes_say_what_they_are():
 
 def test_the_train_stage_depends_on_the_code_that_its_run_name_hashes():
     """Or a changed loss would not retrain, or would take up the checkpoint of the old one."""
-    from pipelines.train import CODE
+    from pipelines.runs.training import CODE
 
     deps = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["train"]["deps"]
     assert set(deps) == {*CODE, "data/table"}
@@ -106,7 +145,7 @@ def test_the_train_stage_depends_on_the_code_that_its_run_name_hashes():
 
 def test_training_imports_nothing_that_its_stage_does_not_depend_on():
     """Every ganlib module that the loop loads lies in CODE."""
-    from pipelines.train import CODE
+    from pipelines.runs.training import CODE
 
     script = "import sys, ganlib.training.loop, ganlib.networks.dcgan, ganlib.objectives.two_player\n"
     script += "print(*[m.__file__ for n, m in sys.modules.items() if n.startswith('ganlib') and m.__file__])"

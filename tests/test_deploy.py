@@ -11,8 +11,8 @@ import jsonschema
 import pytest
 import yaml
 
-from pipelines.compose import composition
-from pipelines.params import parse_params
+from pipelines.runs.composition import composition
+from pipelines.runs.params import parse_params
 
 ROOT = Path(__file__).parents[1]
 

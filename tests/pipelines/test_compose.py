@@ -10,7 +10,7 @@ import yaml
 
 from ganlib.config import ConfigError
 from pipelines import compose
-from pipelines.params import load
+from pipelines.runs.params import load
 
 ROOT = Path(__file__).parents[2]
 GROUPS = [(group.name, file.stem) for group in sorted((ROOT / "conf").iterdir()) if group.is_dir()

@@ -16,10 +16,10 @@ from ganlib.sampling import generator as generators
 from ganlib.sampling.pictures import grid
 from ganlib.training.loop import train
 from ganlib.training.run import Run
-from pipelines.evaluate import evaluate
-from pipelines.human_test import human_test
-from pipelines.prepare import run as prepare
-from pipelines.reference import reference
+from pipelines.evaluation.generator import evaluate
+from pipelines.evaluation.human_test import human_test
+from pipelines.evaluation.reference import reference
+from pipelines.runs.table import prepare
 
 EVALUATION = Evaluation(images=20, resize=32, splits=2, classifier_images=500)
 NETWORKS = {"dcgan": {"width": 4}, "subpixel": {"width": 4}, "mlp": {"width": 8}, "autoencoder": {"width": 4}}

@@ -16,7 +16,11 @@ from PIL import Image
 from ganlib import build
 from ganlib.config import ConfigError
 from ganlib.sampling import generator as generators
-from pipelines import register, sample, tracking
+from pipelines import register, sample
+from pipelines.evaluation import registry
+from pipelines.runs import tracker as tracking
+from pipelines.runs.project import EVALUATION, MODEL
+from pipelines.runs.revision import git_revision
 
 ROOT = Path(__file__).parents[2]
 SHAPE, KEY = (1, 8, 8), "fd_efficientnet_lite0"
@@ -43,7 +47,7 @@ def train(seed):
     module, config = build.component("networks", options)
     torch.manual_seed(seed)
     network = module.build(config, SHAPE, 0)["generator"]
-    generators.save(register.MODEL, network, {
+    generators.save(MODEL, network, {
         "networks": options, "shape": list(SHAPE), "classes": [], "seed": seed, "dataset": "toy", "data_sha256": "d1",
         "run": os.path.abspath("runs/toy"), "images_seen": 640, "ema": True})  # fmt: skip
 
@@ -51,14 +55,14 @@ def train(seed):
 def evaluate(distance, signs=(1, -1, 1, -1), failed=None, **protocol):
     """Of test images the distance is 1,000 more than of those to choose by. `signs`: of the noise without each of four
     groups, ± 1 in all."""
-    register.EVALUATION.mkdir(exist_ok=True)
-    (register.EVALUATION / "metrics.json").write_text(json.dumps({
+    EVALUATION.mkdir(exist_ok=True)
+    (EVALUATION / "metrics.json").write_text(json.dumps({
         KEY: {"value": 1000 + distance, "standard_error": 1.0, "floor": 16.4}, "recall": {"value": 0.5},
         CHOICE: {"value": distance, "left_out": [distance + sign / 3**0.5 for sign in signs]},
         "classes": {"shares": [0.1, 0.9]}, "failed": failed,
-        "distance": KEY, "choice": CHOICE, "generator_sha256": generators.digest(register.MODEL),
+        "distance": KEY, "choice": CHOICE, "generator_sha256": generators.digest(MODEL),
         "protocol": {"extractor": "efficientnet_lite0", "resize": 112, "data_sha256": "d1", "seed": 0, **protocol}}))
-    Image.new("L", (8, 8)).save(register.EVALUATION / "grid.png")
+    Image.new("L", (8, 8)).save(EVALUATION / "grid.png")
 
 
 def champion():
@@ -67,7 +71,7 @@ def champion():
 
 
 def test_a_first_model_becomes_champion_and_says_all_about_itself(place):
-    result = register.register()
+    result = registry.register()
     assert (result["name"], result["version"], result["champion"]) == ("ganlib-toy", "1", True)
     version = MlflowClient().get_model_version("ganlib-toy", "1")
     assert champion() == "1" and version.run_id == tracking.run_id(place / "runs" / "toy")
@@ -85,8 +89,8 @@ def test_a_first_model_becomes_champion_and_says_all_about_itself(place):
 
 
 def test_a_second_time_registers_nothing(place):
-    first = register.register()
-    again = register.register()
+    first = registry.register()
+    again = registry.register()
     assert again["version"] == first["version"] == "1" and again["champion"]
     assert again["reason"] == "it is the champion already"
     assert len(MlflowClient().search_model_versions("name = 'ganlib-toy'")) == 1
@@ -108,39 +112,39 @@ def test_a_second_time_registers_nothing(place):
     (50.0, {"seed": 1, "new": 5}, False, "was measured in another way (seed, new differ)"),
 ])
 def test_the_champion_changes_only_for_a_better_distance_of_the_same_protocol(place, distance, protocol, moves, reason):
-    register.register()
+    registry.register()
     train(1)
     evaluate(distance, **({"signs": (1, 1, -1, -1)} | protocol))  # which have nothing to do with the champion's
-    result = register.register()
+    result = registry.register()
     assert result["version"] == "2" and result["champion"] is moves and reason in result["reason"]
     assert champion() == ("2" if moves else "1")
-    assert register.register() == result | ({"reason": "it is the champion already"} if moves else {})
+    assert registry.register() == result | ({"reason": "it is the champion already"} if moves else {})
 
 
 def test_how_far_beyond_the_noise_is_a_choice(place):
-    register.register()
+    registry.register()
     train(1)
     evaluate(97.5, signs=(1, 1, -1, -1))
-    assert not register.register(standard_errors=2)["champion"]
-    assert register.register(standard_errors=1)["champion"] and champion() == "2"
+    assert not registry.register(standard_errors=2)["champion"]
+    assert registry.register(standard_errors=1)["champion"] and champion() == "2"
 
 
 @pytest.mark.parametrize("unknown", [(), (float("nan"), 1.0, 1.0, 1.0)])
 def test_where_the_noise_is_not_known_nothing_moves_unless_any_gain_will_do(place, unknown):
-    register.register()
+    registry.register()
     train(1)
     evaluate(50.0, signs=unknown)
-    result = register.register()
+    result = registry.register()
     assert not result["champion"] and "the noise of one is not known" in result["reason"]
-    assert register.register(standard_errors=0)["champion"]
+    assert registry.register(standard_errors=0)["champion"]
 
 
 def test_an_evaluation_that_was_made_again_replaces_the_numbers_and_the_pages(place):
-    register.register()
+    registry.register()
     (place / "report").mkdir()
     (place / "report" / "report.html").write_text("new")
     evaluate(80.0)
-    assert register.register()["version"] == "1"
+    assert registry.register()["version"] == "1"
     version = MlflowClient().get_model_version("ganlib-toy", "1")
     assert version.tags[KEY] == "1080.0"
     assert MlflowClient().get_run(version.run_id).data.metrics[f"evaluation/{KEY}"] == 1080.0
@@ -148,57 +152,57 @@ def test_an_evaluation_that_was_made_again_replaces_the_numbers_and_the_pages(pl
 
 
 def test_other_data_never_takes_the_champion_over(place):
-    register.register()
+    registry.register()
     evaluate(50.0, data_sha256="d2")
     with pytest.raises(ConfigError, match="model was trained on the data d1 and evaluation was measured with d2"):
-        register.register()
-    description = json.loads((register.MODEL / "generator.json").read_text())
-    (register.MODEL / "generator.json").write_text(json.dumps(description | {"data_sha256": "d2"}))
-    result = register.register()
+        registry.register()
+    description = json.loads((MODEL / "generator.json").read_text())
+    (MODEL / "generator.json").write_text(json.dumps(description | {"data_sha256": "d2"}))
+    result = registry.register()
     assert not result["champion"] and "was measured in another way (data_sha256 differ)" in result["reason"]
 
 
 @pytest.mark.parametrize("how", ["empty", "cut", "of other networks"])
 def test_a_generator_that_cannot_be_loaded_is_not_registered(place, how):
-    weights = register.MODEL / "generator.safetensors"
+    weights = MODEL / "generator.safetensors"
     if how == "of other networks":
-        about = register.MODEL / "generator.json"
+        about = MODEL / "generator.json"
         about.write_text(about.read_text().replace('"width": 16', '"width": 17'))
     else:
         weights.write_bytes(weights.read_bytes()[:100 if how == "cut" else 0])
     evaluate(50.0)
     with pytest.raises(ConfigError, match=r"generator\.safetensors does not hold the weights of this generator"):
-        register.register()
+        registry.register()
     assert tracking.client().search_registered_models() == []
 
 
 def test_the_numbers_of_other_weights_are_refused(place):
     train(1)
     with pytest.raises(ConfigError, match=r"other weights than those of model; run `python -m pipelines\.evaluate`"):
-        register.register()
+        registry.register()
     assert tracking.client().search_registered_models() == []
 
 
 @pytest.mark.parametrize("change", [{"protocol": 5}, {"protocol": {"data_sha256": "d1"}, CHOICE: 7}, {"failed": ...},
                                     {"distance": []}, {CHOICE: {"value": 1}}, {"distance": "fd"}, {"protocol": {}}])
 def test_numbers_that_are_not_as_they_were_written_are_refused(place, change):
-    path = register.EVALUATION / "metrics.json"
+    path = EVALUATION / "metrics.json"
     measured = json.loads(path.read_text()) | change
     path.write_text(json.dumps({key: value for key, value in measured.items() if value is not ...}))
     with pytest.raises(ConfigError, match=r"metrics\.json: not as it was written.*run `python|measured with None"):
-        register.register()
+        registry.register()
     assert tracking.client().search_registered_models() == []
 
 
 def register_when(barrier):
-    create = register._create
+    create = registry._create
 
     def together(*arguments):
         barrier.wait(60)  # neither has found a version
         return create(*arguments)
 
-    register._create = together
-    register.register()
+    registry._create = together
+    registry.register()
 
 
 @pytest.mark.parametrize("local", [True, False])
@@ -216,7 +220,7 @@ def test_two_at_once_make_one_version(place, local):
     (version,) = tracking.use_store().search_model_versions("name = 'ganlib-toy'")
     assert champion() == str(version.version)
     assert MlflowClient().get_run(version.run_id).data.metrics[f"evaluation/{KEY}"] == 1100.0
-    assert register.register()["version"] == champion()
+    assert registry.register()["version"] == champion()
     assert len(list(place.glob("mlartifacts/*/artifacts/generator-*"))) == 1
 
 
@@ -231,13 +235,13 @@ CLASSES = ("C++", "C--", "T-shirt (blue)", "100%", "a,b", "it's", "value", "..",
 
 @pytest.mark.parametrize("dataset", ["it's mine", 'a "quote"', "photos (2020)", "x:y", "50%"])
 def test_classes_and_data_sets_of_any_name_are_registered(place, dataset):
-    measured = json.loads((register.EVALUATION / "metrics.json").read_text())
+    measured = json.loads((EVALUATION / "metrics.json").read_text())
     shares = {name: (1 + place) / 100 for place, name in enumerate(CLASSES)}
-    (register.EVALUATION / "metrics.json").write_text(json.dumps(measured | {"class_shares": shares}))
-    about = register.MODEL / "generator.json"
+    (EVALUATION / "metrics.json").write_text(json.dumps(measured | {"class_shares": shares}))
+    about = MODEL / "generator.json"
     about.write_text(json.dumps(json.loads(about.read_text()) | {"dataset": dataset}))
-    result = register.register()
-    assert result["champion"] and register.register() == result | {"reason": "it is the champion already"}
+    result = registry.register()
+    assert result["champion"] and registry.register() == result | {"reason": "it is the champion already"}
     version = MlflowClient().get_model_version(result["name"], result["version"])
     assert version.tags["dataset"] == dataset and version.tags.get("class_shares") is None
     logged = MlflowClient().get_run(version.run_id).data.metrics
@@ -274,7 +278,7 @@ def test_it_is_registered_whatever_the_projects_directory_is_called(place, empty
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     register.main()
     drawn, _ = sample.images("models:/ganlib-toy@champion", 3, 5)
-    assert (drawn == generators.sample(generators.load(register.MODEL)[0], 3, 5).numpy()).all()
+    assert (drawn == generators.sample(generators.load(MODEL)[0], 3, 5).numpy()).all()
     assert sorted(os.listdir(place)) == before
     assert sorted(os.listdir()) == ["evaluation", "mlartifacts", "mlflow.db", "model", "params.yaml",
                                     "registration.json"]
@@ -297,7 +301,7 @@ def test_a_copy_of_the_project_registers_in_its_own_runs(place, tmp_path_factory
 
 def test_a_generator_that_learned_nothing_is_never_the_first_champion(place):
     evaluate(100.0, failed="not clearly better than an untrained one")
-    result = register.register()
+    result = registry.register()
     assert not result["champion"] and result["reason"] == "not clearly better than an untrained one"
     assert MlflowClient().get_model_version("ganlib-toy", "1").tags["failed"] == result["reason"]
     assert MlflowClient().get_registered_model("ganlib-toy").aliases == {}
@@ -305,8 +309,8 @@ def test_a_generator_that_learned_nothing_is_never_the_first_champion(place):
 
 @pytest.mark.parametrize(("theirs", "moves"), [(70.0, True), (50.0, False)])
 def test_a_champion_of_an_older_protocol_is_measured_again(place, theirs, moves):
-    register.register()
-    weights = (register.MODEL / "generator.safetensors").read_bytes()
+    registry.register()
+    weights = (MODEL / "generator.safetensors").read_bytes()
     train(1)
     evaluate(60.0, signs=(1, 1, -1, -1), resize=64)
     asked = []
@@ -315,51 +319,51 @@ def test_a_champion_of_an_older_protocol_is_measured_again(place, theirs, moves)
         asked.append((model / "generator.safetensors").read_bytes())
         return {"value": theirs, "left_out": [theirs + sign / 3**0.5 for sign in (1, -1, 1, -1)], "failed": None}
 
-    result = register.register(again=again)
+    result = registry.register(again=again)
     assert result["champion"] is moves and "60 ± 1 against" in result["reason"] and asked == [weights]
-    assert register.register(again=again)["champion"] is moves and len(asked) == 1  # what it came to is noted
+    assert registry.register(again=again)["champion"] is moves and len(asked) == 1  # what it came to is noted
 
 
 def test_a_champion_that_learned_nothing_gives_way_to_whatever_did(place):
     """As an older revision crowned them."""
-    register.register()
+    registry.register()
     train(1)
     evaluate(120.0, resize=64)
-    result = register.register(again=lambda model: {"value": 110.0, "left_out": [110.0] * 4, "failed": "it is grey"})
+    result = registry.register(again=lambda model: {"value": 110.0, "left_out": [110.0] * 4, "failed": "it is grey"})
     assert result["champion"] and "the champion so far, failed: it is grey" in result["reason"]
 
 
 def test_an_evaluation_of_an_older_revision_says_what_to_run(place):
-    path = register.EVALUATION / "metrics.json"
+    path = EVALUATION / "metrics.json"
     path.write_text(json.dumps({key: value for key, value in json.loads(path.read_text()).items() if key != "choice"}))
     with pytest.raises(ConfigError, match=r"older revision.*python -m pipelines\.evaluate"):
-        register.register()
+        registry.register()
 
 
 def test_a_champion_that_cannot_be_measured_again_says_what_to_do(place):
-    register.register()
+    registry.register()
     train(1)
     evaluate(60.0, resize=64)
 
     def again(model):
         raise ConfigError("its networks are others")
 
-    result = register.register(again=again)
+    result = registry.register(again=again)
     assert not result["champion"] and "its networks are others. Remove its alias" in result["reason"]
 
 
 def test_an_alias_that_was_not_reached_is_set_the_next_time(place):
     """As after an interruption between the version and its alias."""
-    register.register()
+    registry.register()
     MlflowClient().delete_registered_model_alias("ganlib-toy", "champion")
-    result = register.register()
+    result = registry.register()
     assert result["champion"] and champion() == result["version"] == "1"
 
 
 def test_a_model_whose_run_is_not_on_this_machine_gets_one(place):
-    description = json.loads((register.MODEL / "generator.json").read_text())
-    (register.MODEL / "generator.json").write_text(json.dumps(description | {"run": "/elsewhere/runs/far"}))
-    result = register.register()
+    description = json.loads((MODEL / "generator.json").read_text())
+    (MODEL / "generator.json").write_text(json.dumps(description | {"run": "/elsewhere/runs/far"}))
+    result = registry.register()
     run = MlflowClient().get_run(MlflowClient().get_model_version("ganlib-toy", result["version"]).run_id)
     assert run.info.run_name == "far" and run.data.metrics[f"evaluation/{KEY}"] == 1100.0
     assert run.info.status == "FINISHED"
@@ -377,7 +381,7 @@ print(json.dumps({"ganlib": ganlib.__file__, "dtype": str(images.dtype), "images
 
 @pytest.mark.slow
 def test_elsewhere_it_loads_with_its_own_code_and_gives_the_same_images(place, tmp_path_factory):
-    register.register()
+    registry.register()
     environment = {**os.environ, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
     finished = subprocess.run([sys.executable, "-c", LOAD], cwd=tmp_path_factory.mktemp("elsewhere"), env=environment,
                               capture_output=True, text=True)
@@ -385,7 +389,7 @@ def test_elsewhere_it_loads_with_its_own_code_and_gives_the_same_images(place, t
     loaded = json.loads(finished.stdout.splitlines()[-1])
     assert loaded["ganlib"].startswith(str(place / "mlartifacts"))
     assert loaded["dtype"] == "uint8"
-    network, _ = generators.load(register.MODEL)
+    network, _ = generators.load(MODEL)
     expected = torch.cat([generators.sample(network, 2, 3), generators.sample(network, 2, 5, truncation=0.0)])
     assert loaded["images"] == expected.tolist()
     pickles = [path for path in (place / "mlartifacts").rglob("*") if path.suffix in (".pkl", ".pickle", ".pt", ".pth")]
@@ -401,7 +405,7 @@ def test_elsewhere_it_loads_with_its_own_code_and_gives_the_same_images(place, t
 ])
 def test_what_it_cannot_draw_is_refused(place, table, n, message):
     import mlflow
-    register.register()
+    registry.register()
     model = mlflow.pyfunc.load_model("models:/ganlib-toy/1")
     with pytest.raises(ValueError if message != "seed" else mlflow.MlflowException, match=message):
         model.predict(pd.DataFrame(table), params={"n": n})
@@ -423,10 +427,10 @@ def test_the_command_writes_registration_json(place, capsys):
 
 
 def test_without_a_model_or_an_evaluation_it_says_what_to_run(place):
-    (register.EVALUATION / "metrics.json").write_text("{")
+    (EVALUATION / "metrics.json").write_text("{")
     with pytest.raises(ConfigError, match=r"metrics\.json: not JSON"):
-        register.register()
-    (register.EVALUATION / "metrics.json").unlink()
+        registry.register()
+    (EVALUATION / "metrics.json").unlink()
     with pytest.raises(SystemExit, match=r"evaluation/metrics\.json: not found; run `dvc repro`"):
         register.main()
 
@@ -443,8 +447,8 @@ def test_the_revision_is_dirty_when_code_was_edited(tmp_path, monkeypatch):
     (tmp_path / "notes.txt").write_text("1")
     git("add", ".")
     git("commit", "-m", "first")
-    clean = register.git_revision()
+    clean = git_revision()
     (tmp_path / "notes.txt").write_text("2")
-    assert len(clean) == 40 and register.git_revision() == clean
+    assert len(clean) == 40 and git_revision() == clean
     (tmp_path / "ganlib" / "losses.py").write_text("2")
-    assert register.git_revision() == f"{clean}-dirty"
+    assert git_revision() == f"{clean}-dirty"

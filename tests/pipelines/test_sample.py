@@ -12,8 +12,10 @@ from PIL import Image
 
 from ganlib import build
 from ganlib.sampling import generator as generators
-from pipelines import register, sample, tracking
-from pipelines.pyfunc_model import GeneratorModel
+from pipelines import sample
+from pipelines.evaluation import registry
+from pipelines.evaluation.pyfunc_model import GeneratorModel
+from pipelines.runs import tracker as tracking
 
 OPTIONS, SHAPE = {"name": "mlp", "width": 16, "depth": 1, "latent": 4}, (3, 8, 8)
 
@@ -34,7 +36,7 @@ def registered(where, classes):
     (where / "evaluation" / "metrics.json").write_text(json.dumps({
         "fd": {"value": 1.0, "left_out": []}, "distance": "fd", "choice": "fd", "failed": None,
         "protocol": {"data_sha256": "d"}, "generator_sha256": generators.digest(where / "model")}))
-    assert register.register(where / "model", where / "evaluation")["champion"]
+    assert registry.register(where / "model", where / "evaluation")["champion"]
 
 
 @contextmanager

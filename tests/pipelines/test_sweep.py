@@ -25,12 +25,12 @@ from safetensors.torch import load_file
 from ganlib.config import parse
 from ganlib.datasets import table
 from pipelines import sweep
-from pipelines.params import Sweep
-from pipelines.ranking import COMPLETE, FAILED, Outcome, rank
-from pipelines.storage import filesystem
-from pipelines.sweep_log import REPORTS, Log, reports
-from pipelines.tracking import Tracker
-from pipelines.trial import OUTCOME, outcome_of
+from pipelines.runs.params import Sweep
+from pipelines.runs.storage import filesystem
+from pipelines.runs.tracker import Tracker
+from pipelines.sweeps.log import REPORTS, Log, reports
+from pipelines.sweeps.ranking import COMPLETE, FAILED, Outcome, rank
+from pipelines.sweeps.trial import OUTCOME, outcome_of
 
 ROOT = Path(__file__).parents[2]
 BASE = ["dataset=folder", "dataset.path=images", "dataset.resolution=16", "networks=mlp", "networks.width=32",

@@ -24,8 +24,8 @@ from ganlib.files import write_json
 from ganlib.sampling import generator as generators
 from ganlib.training import loop
 from ganlib.training.run import Run
-from pipelines.params import parse_params
-from pipelines.train import begin, export
+from pipelines.runs.params import parse_params
+from pipelines.runs.training import begin, export
 
 ROOT = Path(__file__).parents[2]
 PARAMS = {

@@ -1,0 +1,1 @@
+"""A generator against real images: numbers, pictures, pages, and the registry of what was measured."""
