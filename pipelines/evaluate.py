@@ -24,67 +24,23 @@ Where the generator is told a label, metrics.json also has the share of images i
 """
 
 import argparse
-import json
 import sys
 import time
-from pathlib import Path
 
-from ganlib.config import ConfigError, parse
-from ganlib.files import require_writable, write_text
-from ganlib.metrics.protocol import Evaluation
+from ganlib.files import require_writable
 from pipelines.command import command
-from pipelines.evaluation.folders import evaluate_folders
+from pipelines.evaluation import folders
 from pipelines.evaluation.generator import evaluate
 from pipelines.evaluation.measure import use_cores
-from pipelines.evaluation.reference import CLASSIFIER
 from pipelines.evaluation.results import show
 from pipelines.runs.params import load
-from pipelines.runs.project import EVALUATION, REFERENCE
+from pipelines.runs.project import EVALUATION
 
 
-def main() -> None:
-    defaults = Evaluation()
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--real", type=Path, help="a folder of images; with --fake: measure folders, not model/")
-    parser.add_argument("--fake", type=Path, help="a folder of generated images")
-    parser.add_argument("--images", type=int, help="take so many of each folder, spread over the names; else all")
-    parser.add_argument("--extractor", default=defaults.extractor)
-    parser.add_argument("--inception-path", help="the canonical weights; fetched once, if not given")
-    parser.add_argument("--classifier", type=Path, default=REFERENCE / CLASSIFIER, help="for --extractor domain")
-    parser.add_argument("--resize", type=int, default=defaults.resize, help="px that the extractor sees")
-    parser.add_argument("--neighbours", type=int, default=defaults.neighbours, help="k of precision and recall")
-    parser.add_argument("--splits", type=int, default=defaults.splits, help="of the inception score")
-    parser.add_argument("--seed", type=int, default=defaults.seed, help="of the interval's groups and of projections")
-    parser.add_argument("--out", type=Path, help="write the JSON there instead of printing it")
-    arguments = vars(parser.parse_args())
-    real, fake, images, out, counter = (arguments.pop(name) for name in ("real", "fake", "images", "out", "classifier"))
-    if (real is None) != (fake is None):
-        parser.error("give both --real and --fake, or neither to measure model/")
-    if real is None and len(sys.argv) > 1:
-        parser.error("these options go with --real and --fake; for model/, params.yaml has them in `evaluation`")
-    if out is not None and out.is_dir():
-        parser.error(f"--out {out} is a directory; name a file")
-    start = time.monotonic()
-    use_cores()
-    with command("evaluate"):
-        require_writable(EVALUATION if real is None else out or Path())
-        if real is None:
-            stage(start)
-        else:
-            try:
-                result = evaluate_folders(real, fake, parse(Evaluation, arguments), images, counter)
-            except ValueError as error:  # of a metric, whose images these are not
-                raise ConfigError(str(error)) from None
-            print(show(result), file=sys.stderr)
-            text = json.dumps(result, indent=2)
-            if out is None:
-                print(text)
-            else:
-                write_text(out, text + "\n")
-
-
-def stage(start: float) -> None:
+def stage() -> None:
     """Evaluate the model of params.yaml, and say what came out."""
+    start = time.monotonic()
+    require_writable(EVALUATION)
     result = evaluate(load().evaluation)
     print(show(result))
     protocol = result["protocol"]
@@ -92,6 +48,21 @@ def stage(start: float) -> None:
           f"{protocol['extractor']} at {protocol['resize']} px; floor: other real images instead; ±: standard error; "
           f"to choose by: {result['choice']}")
     print(f"→ {EVALUATION}/metrics.json and pictures in {time.monotonic() - start:.0f} s")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    folders.add_options(parser)
+    arguments = parser.parse_args()
+    if (arguments.real is None) != (arguments.fake is None):
+        parser.error("give both --real and --fake, or neither to measure model/")
+    if arguments.real is None and len(sys.argv) > 1:
+        parser.error("these options go with --real and --fake; for model/, params.yaml has them in `evaluation`")
+    if arguments.out is not None and arguments.out.is_dir():
+        parser.error(f"--out {arguments.out} is a directory; name a file")
+    use_cores()
+    with command("evaluate"):
+        stage() if arguments.real is None else folders.run(**vars(arguments))
 
 
 if __name__ == "__main__":

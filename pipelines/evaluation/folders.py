@@ -1,7 +1,9 @@
 """Two folders of images → numbers, whatever made them: `python -m pipelines.evaluate --real DIR --fake DIR`."""
 
+import argparse
 import dataclasses
 import hashlib
+import json
 import sys
 from collections import defaultdict
 from collections.abc import Callable
@@ -13,13 +15,48 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganlib.config import require
+from ganlib.config import ConfigError, parse, require
 from ganlib.datasets.images import Unreadable, White, each, look, read, refusal, white_of
 from ganlib.datasets.listing import images_below, types
+from ganlib.files import require_writable, write_text
 from ganlib.metrics.features import Extractor, extract
 from ganlib.metrics.protocol import Evaluation, Protocol
 from pipelines.evaluation.measure import groups_of, make_extractor, numbers, splits_of
+from pipelines.evaluation.reference import CLASSIFIER
+from pipelines.evaluation.results import show
 from pipelines.runs.bar import images_bar
+from pipelines.runs.project import REFERENCE
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """All that can be said of two folders."""
+    defaults = Evaluation()
+    parser.add_argument("--real", type=Path, help="a folder of images; with --fake: measure folders, not model/")
+    parser.add_argument("--fake", type=Path, help="a folder of generated images")
+    parser.add_argument("--images", type=int, help="take so many of each folder, spread over the names; else all")
+    parser.add_argument("--extractor", default=defaults.extractor)
+    parser.add_argument("--inception-path", help="the canonical weights; fetched once, if not given")
+    parser.add_argument("--classifier", type=Path, default=REFERENCE / CLASSIFIER, help="for --extractor domain")
+    parser.add_argument("--resize", type=int, default=defaults.resize, help="px that the extractor sees")
+    parser.add_argument("--neighbours", type=int, default=defaults.neighbours, help="k of precision and recall")
+    parser.add_argument("--splits", type=int, default=defaults.splits, help="of the inception score")
+    parser.add_argument("--seed", type=int, default=defaults.seed, help="of the interval's groups and of projections")
+    parser.add_argument("--out", type=Path, help="write the JSON there instead of printing it")
+
+
+def run(real: Path, fake: Path, images: int | None, classifier: Path, out: Path | None, **evaluation: Any) -> None:
+    """The program, by the options above: a table for people on stderr; JSON on stdout, or in `out`."""
+    require_writable(out or Path())
+    try:
+        result = evaluate_folders(real, fake, parse(Evaluation, evaluation), images, classifier)
+    except ValueError as error:  # of a metric, whose images these are not
+        raise ConfigError(str(error)) from None
+    print(show(result), file=sys.stderr)
+    text = json.dumps(result, indent=2)
+    if out is None:
+        print(text)
+    else:
+        write_text(out, text + "\n")
 
 
 def evaluate_folders(real: Path, fake: Path, evaluation: Evaluation, images: int | None = None,

@@ -3,18 +3,18 @@
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
+from PIL import Image
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from ganlib import seeds
 from ganlib.config import ConfigError, require
 from ganlib.datasets.table import Table
-from ganlib.files import read_json, replacing
+from ganlib.files import replacing
 from ganlib.metrics import (
     Statistics,
     classification_accuracy_score,
@@ -31,19 +31,16 @@ from ganlib.metrics.protocol import Evaluation, ProtocolMismatch, require_equal
 from ganlib.sampling import generator as generators
 from pipelines.evaluation import illustrations
 from pipelines.evaluation.measure import (
-    choice_of,
     curve_of,
     distance_of,
     enough_of_each,
-    make_extractor,
-    make_protocol,
     numbers,
     run,
 )
 from pipelines.evaluation.names import safe
-from pipelines.evaluation.reference import CLASSIFIER, others_of
+from pipelines.evaluation.reference import CLASSIFIER, Reference, others_of
 from pipelines.runs.bar import images_bar
-from pipelines.runs.model import described
+from pipelines.runs.model import Description, described
 from pipelines.runs.project import EVALUATION, MODEL, REFERENCE, TABLE
 
 PATHS = 500  # of the path length
@@ -53,64 +50,32 @@ LESSON = 20_000  # images generated to train a classifier on; it sees them sever
 ACCURACIES = ("code_accuracy", "label_accuracy", "classification_accuracy_score")
 
 
+class Generated(NamedTuple):
+    """Images of a generator, and what the extractor and the classifier see in them."""
+
+    images: Tensor
+    features: Tensor
+    logits: Tensor
+    seen: Tensor | None  # the class of each image; None where the data has no labels
+    shares: dict[str, float]  # of the classes
+
+
 def evaluate(evaluation: Evaluation, model: Path = MODEL, reference: Path = REFERENCE, table: Path = TABLE,
              directory: Path = EVALUATION) -> dict[str, Any]:
     """Write `directory`, metrics.json last; gives what that holds."""
-    test, train = Table.open(table, "test"), Table.open(table, "train")
-    generator, _ = _model(model, train)
-    description, stored = described(model), _stored(reference)
-    network = make_extractor(evaluation, reference / CLASSIFIER)
-    measured_by = make_protocol(evaluation, network, table)
-    choice, protocol = choice_of(measured_by), dataclasses.asdict(measured_by)
-    try:
-        require_equal(stored["protocol"], protocol, str(reference), "this evaluation")
-    except ProtocolMismatch as error:
-        raise ConfigError(f"{error}; run `python -m pipelines.reference`") from None
-    if description.data_sha256 != protocol["data_sha256"]:
-        raise ConfigError(f"{model} was trained on other data than {table} holds; run `dvc repro`")
-    features = load_file(reference / "features.safetensors")
-    real, chosen_by = features["test"], Statistics.from_features(features["others"][:measured_by.choosing_images])
-
-    images = _sample(generator, evaluation)
-    fake, logits = run(network, images, evaluation, "generated images")
-    metrics = numbers(network, evaluation, real, fake, logits)
-    noise = _untrained(model, train, network, evaluation)
-    metrics[network.distance]["untrained"] = frechet_distance(Statistics.from_features(real), noise)
-    metrics[choice] = _chosen(chosen_by, fake, noise, evaluation)
-    metrics["memorization"] = copied(train, test, images)
-    length, noise_of_length = path_length(generator, network, evaluation)
-    metrics[f"path_length_{network.name}"] = {"value": length, "standard_error": noise_of_length}
-    seen, shares = None, {}
-    if train.labels is not None and test.labels is not None:
-        seen = classifier.predict(classifier.load(reference / CLASSIFIER), images)
-        shares = classifier.shares_of(seen, train.classes)
-        metrics["class_share_min"] = {"value": min(shares.values())}
-        stored["floor"]["class_share_min"] = min(stored["class_shares"].values())
-        metrics |= _told(generator, evaluation, network.distance, images, fake, seen, test, real)
-        stored["floor"] |= dict.fromkeys(ACCURACIES, stored["classifier_accuracy"])
-    metrics = {name: metrics[name] for name in (network.distance, choice)} | metrics  # these two first
-    for name, entry in metrics.items():
-        if name in stored["floor"]:
-            entry["floor"] = stored["floor"][name]
-
-    floor_curve = load_file(reference / "curve.safetensors")
-    curves = {"generated": curve_of(real, fake, evaluation.seed),
-              "other real images": (floor_curve["precision"].numpy(), floor_curve["recall"].numpy())}
-    pictures = illustrations.draw(
-        generator, images, seed=evaluation.seed, snapshots=model / "snapshots", features=fake,
-        known=others_of(table, evaluation.images).images, known_features=features["others"], real_images=train.images,
-        classes=train.classes, seen=seen, truncation=evaluation.truncation, curves=curves,
-    )  # fmt: skip
-    by_class = {f"class_share.{safe(name)}": {"value": share, "floor": stored["class_shares"][name]}
+    generator, _ = _model(model, Table.open(table, "train"))
+    description, real = described(model), Reference(evaluation, table, reference)
+    _require_comparable(description, model, real)
+    generated = _generated(generator, real)
+    metrics = with_floors(measured(generator, generated, model, real), real)
+    choice, shares = real.choice, generated.shares
+    result = {"generator_sha256": generators.digest(model), "distance": real.network.distance, "choice": choice,
+              "failed": failure(choice, metrics[choice]), "cautions": real.stored["cautions"], **metrics,
+              **({"class_shares": shares} if shares else {}),
+              "protocol": {**dataclasses.asdict(real.protocol), "ema": description.ema}}
+    by_class = {f"class_share.{safe(name)}": {"value": share, "floor": real.stored["class_shares"][name]}
                 for name, share in shares.items()}
-    result = {"generator_sha256": generators.digest(model),
-              "distance": network.distance, "choice": choice, "failed": failure(choice, metrics[choice]),
-              "cautions": stored["cautions"], **metrics, **({"class_shares": shares} if shares else {}),
-              "protocol": {**protocol, "ema": description.ema}}
-    with replacing(directory) as new:
-        illustrations.save(pictures, new)
-        _write_numbers(new / "numbers", {**metrics, **by_class})
-        (new / "metrics.json").write_text(json.dumps(result, indent=2) + "\n")
+    write(directory, result, {**metrics, **by_class}, drawn(generator, generated, model, real))
     return result
 
 
@@ -119,20 +84,77 @@ def measured_again(evaluation: Evaluation, model: Path, reference: Path = REFERE
     """The distance to choose by, as metrics.json has it, and `failed`, of a generator that was measured in another way
     or trained on another version of the data. ConfigError if that has another shape, or other classes of which it is
     told, or if its networks are not those of today."""
-    train, stored = Table.open(table, "train"), _stored(reference)
-    generator, description = _model(model, train)
-    shape, classes = "×".join(map(str, train.shape)), tuple(description["classes"])
-    require(tuple(description["shape"]) == train.shape, f"it makes images of another shape than {shape}")
+    real = Reference(evaluation, table, reference)
+    generator, description = _model(model, real.train)
+    shape, classes = "×".join(map(str, real.train.shape)), tuple(description["classes"])
+    require(tuple(description["shape"]) == real.train.shape, f"it makes images of another shape than {shape}")
     told = generator.classes and not generator.labels_are_codes
-    require(not told or classes == train.classes, f"it was trained on other classes: {', '.join(classes)}")
-    network = make_extractor(evaluation, reference / CLASSIFIER)
-    protocol = make_protocol(evaluation, network, table)
-    real = load_file(reference / "features.safetensors")["others"][:protocol.choosing_images]
-    fake, _ = run(network, _sample(generator, evaluation), evaluation, "images of the champion")
-    noise = _untrained(model, train, network, evaluation)
-    entry = _chosen(Statistics.from_features(real), fake, noise, evaluation)
-    entry["floor"] = stored["floor"][choice_of(protocol)]
-    return entry | {"failed": failure(choice_of(protocol), entry)}
+    require(not told or classes == real.train.classes, f"it was trained on other classes: {', '.join(classes)}")
+    fake, _ = run(real.network, _sample(generator, evaluation), evaluation, "images of the champion")
+    entry = with_floors({real.choice: _to_choose_by(fake, _untrained(model, real), real)}, real)[real.choice]
+    return entry | {"failed": failure(real.choice, entry)}
+
+
+def measured(generator: Any, generated: Generated, model: Path, real: Reference) -> dict[str, dict[str, Any]]:
+    """All numbers of a generator, without their floors: the distance to report and the one to choose by first."""
+    network, evaluation = real.network, real.evaluation
+    metrics = numbers(network, evaluation, real.features["test"], generated.features, generated.logits)
+    untrained = _untrained(model, real)
+    of_test = Statistics.from_features(real.features["test"])
+    metrics[network.distance]["untrained"] = frechet_distance(of_test, untrained)
+    metrics[real.choice] = _to_choose_by(generated.features, untrained, real)
+    metrics["memorization"] = copied(real.train, real.test, generated.images)
+    length, noise = path_length(generator, network, evaluation)
+    metrics[f"path_length_{network.name}"] = {"value": length, "standard_error": noise}
+    if generated.seen is not None:
+        metrics["class_share_min"] = {"value": min(generated.shares.values())}
+        metrics |= _told(generator, generated, generated.seen, real)
+    return {name: metrics[name] for name in (network.distance, real.choice)} | metrics
+
+
+def with_floors(metrics: dict[str, dict[str, Any]], real: Reference) -> dict[str, dict[str, Any]]:
+    """The numbers, each with what real images reach in place of generated ones, where that is known."""
+    floors = dict(real.stored["floor"])
+    if "class_shares" in real.stored:
+        floors["class_share_min"] = min(real.stored["class_shares"].values())
+        floors |= dict.fromkeys(ACCURACIES, real.stored["classifier_accuracy"])
+    return {name: entry | ({"floor": floors[name]} if name in floors else {}) for name, entry in metrics.items()}
+
+
+def drawn(generator: Any, generated: Generated, model: Path, real: Reference) -> dict[str, Image.Image]:
+    """The pictures of a generator by their names."""
+    evaluation = real.evaluation
+    curves = {"generated": curve_of(real.features["test"], generated.features, evaluation.seed),
+              "other real images": real.curve}
+    return illustrations.draw(
+        generator, generated.images, seed=evaluation.seed, snapshots=model / "snapshots", features=generated.features,
+        known=others_of(real.table, evaluation.images).images, known_features=real.features["others"],
+        real_images=real.train.images, classes=real.train.classes, seen=generated.seen,
+        truncation=evaluation.truncation, curves=curves,
+    )  # fmt: skip
+
+
+def write(directory: Path, result: dict[str, Any], metrics: dict[str, dict[str, Any]],
+          pictures: dict[str, Image.Image]) -> None:
+    """The directory of an evaluation, whole or not at all: the pictures, the metrics one a file, and `result`."""
+    with replacing(directory) as new:
+        illustrations.save(pictures, new)
+        (new / "numbers").mkdir()
+        for name, entry in metrics.items():
+            scalars = {key: value for key, value in entry.items() if not isinstance(value, list)}  # for DVC's table
+            (new / "numbers" / f"{name}.json").write_text(json.dumps(scalars) + "\n")
+        (new / "metrics.json").write_text(json.dumps(result, indent=2) + "\n")
+
+
+def _require_comparable(description: Description, model: Path, real: Reference) -> None:
+    """ConfigError unless model, table and reference are of the same data, and the reference of this evaluation."""
+    protocol = dataclasses.asdict(real.protocol)
+    try:
+        require_equal(real.stored["protocol"], protocol, str(real.directory), "this evaluation")
+    except ProtocolMismatch as error:
+        raise ConfigError(f"{error}; run `python -m pipelines.reference`") from None
+    if description.data_sha256 != protocol["data_sha256"]:
+        raise ConfigError(f"{model} was trained on other data than {real.table} holds; run `dvc repro`")
 
 
 def _model(model: Path, train: Table, trained: bool = True) -> tuple[Any, dict[str, Any]]:
@@ -143,17 +165,26 @@ def _model(model: Path, train: Table, trained: bool = True) -> tuple[Any, dict[s
     return generator, description
 
 
-def _untrained(model: Path, train: Table, network: Extractor, evaluation: Evaluation) -> Tensor:
+def _generated(generator: nn.Module, real: Reference) -> Generated:
+    images = _sample(generator, real.evaluation)
+    features, logits = run(real.network, images, real.evaluation, "generated images")
+    if real.train.labels is None or real.test.labels is None:
+        return Generated(images, features, logits, None, {})
+    seen = classifier.predict(classifier.load(real.directory / CLASSIFIER), images)
+    return Generated(images, features, logits, seen, classifier.shares_of(seen, real.train.classes))
+
+
+def _untrained(model: Path, real: Reference) -> Tensor:
     """Features of a few images of the generator as it was before its training."""
-    generator, _ = _model(model, train, trained=False)
-    few = dataclasses.replace(evaluation, images=min(UNTRAINED, evaluation.images))
-    return run(network, _sample(generator, few), evaluation, "untrained generator")[0]
+    generator, _ = _model(model, real.train, trained=False)
+    few = dataclasses.replace(real.evaluation, images=min(UNTRAINED, real.evaluation.images))
+    return run(real.network, _sample(generator, few), real.evaluation, "untrained generator")[0]
 
 
-def _chosen(real: Statistics, fake: Tensor, untrained: Tensor, evaluation: Evaluation) -> dict[str, Any]:
-    """The distance to choose by, without its floor: of the features of generated images, and of an untrained
-    generator's."""
-    return distance_of(real, fake, evaluation) | {"untrained": frechet_distance(real, untrained)}
+def _to_choose_by(fake: Tensor, untrained: Tensor, real: Reference) -> dict[str, Any]:
+    """The distance to choose by: of the features of generated images, and of an untrained generator's."""
+    chosen_by = Statistics.from_features(real.features["others"][:real.protocol.choosing_images])
+    return distance_of(chosen_by, fake, real.evaluation) | {"untrained": frechet_distance(chosen_by, untrained)}
 
 
 def failure(name: str, entry: dict[str, Any]) -> str | None:
@@ -165,25 +196,20 @@ def failure(name: str, entry: dict[str, Any]) -> str | None:
             "clearly better than an untrained one")
 
 
-def _stored(directory: Path) -> dict[str, Any]:
-    """What the stage `reference` says of itself; ConfigError if it has not run."""
-    return read_json(directory / "reference.json", "write it with `python -m pipelines.reference`")
-
-
-def _told(generator: Any, evaluation: Evaluation, distance: str, images: Tensor, fake: Tensor, seen: Tensor,
-          test: Table, real: Tensor) -> dict[str, dict[str, Any]]:
+def _told(generator: Any, generated: Generated, seen: Tensor, real: Reference) -> dict[str, dict[str, Any]]:
     """What can be asked of a generator that is told a label, or a code that may be given a class's name."""
-    told = generators.labels_of(generator, len(images))
+    told = generators.labels_of(generator, len(generated.images))
     if told is None:
         return {}
     if generator.labels_are_codes:
         return {"code_accuracy": {"value": label_accuracy(told, seen, name_codes=True)}}
     found: dict[str, dict[str, Any]] = {"label_accuracy": {"value": label_accuracy(told, seen)}}
+    evaluation, test = real.evaluation, real.test
     chosen = test.evenly(evaluation.images)
     assert chosen.labels is not None and test.labels is not None
     if enough_of_each(chosen.labels, told):
-        within, _ = intra_class_distance(real, chosen.labels, fake, told)
-        found[f"intra_class_{distance}"] = {"value": within}
+        within, _ = intra_class_distance(real.features["test"], chosen.labels, generated.features, told)
+        found[f"intra_class_{real.network.distance}"] = {"value": within}
     shown = evaluation.classifier_images
     lesson = generators.sample(generator, min(shown, LESSON), seeds.derive("lesson", evaluation.seed), None,
                                 evaluation.truncation)
@@ -234,10 +260,3 @@ def label_accuracy(told: Tensor, seen: Tensor, name_codes: bool = False) -> floa
     together = torch.zeros(size, size).index_put_((told, seen), torch.ones(len(told)), accumulate=True)
     rows, columns = linear_sum_assignment(together.numpy(), maximize=True)
     return float(together[rows, columns].sum() / len(told))
-
-
-def _write_numbers(directory: Path, metrics: dict[str, dict[str, Any]]) -> None:
-    directory.mkdir()
-    for name, entry in metrics.items():
-        scalars = {key: value for key, value in entry.items() if not isinstance(value, list)}  # what DVC's table takes
-        (directory / f"{name}.json").write_text(json.dumps(scalars) + "\n")

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from ganlib.config import require
 from ganlib.datasets.table import Table, choosing
-from ganlib.files import replacing
+from ganlib.files import read_json, replacing
 from ganlib.metrics import (
     Statistics,
     classifier,
@@ -83,6 +83,26 @@ def _write(evaluation: Evaluation, table: Path, directory: Path, network: Extrac
               directory / "curve.safetensors")
     (directory / "reference.json").write_text(json.dumps(result, indent=2) + "\n")
     return result
+
+
+class Reference:
+    """The images of a table with what `reference` wrote of them: what generators are measured against. ConfigError
+    where that is not there, or the table has fewer images than the evaluation needs."""
+
+    def __init__(self, evaluation: Evaluation, table: Path, directory: Path) -> None:
+        self.evaluation, self.table, self.directory = evaluation, table, directory
+        self.test, self.train = Table.open(table, "test"), Table.open(table, "train")
+        self.stored = read_json(directory / "reference.json", "write it with `python -m pipelines.reference`")
+        self.network = make_extractor(evaluation, directory / CLASSIFIER)
+        self.protocol = make_protocol(evaluation, self.network, table)
+        self.choice = choice_of(self.protocol)  # the name of the distance to choose by
+        self.features = load_file(directory / "features.safetensors")  # of `test` images, and of `others`
+
+    @property
+    def curve(self) -> tuple[np.ndarray, np.ndarray]:
+        """Precision and recall of the others against the test images."""
+        found = load_file(self.directory / "curve.safetensors")
+        return found["precision"].numpy(), found["recall"].numpy()
 
 
 def others_of(table: Path, count: int) -> Table:
