@@ -96,16 +96,19 @@ def experiment(client: MlflowClient, name: str) -> str:
 class Tracker:
     """Logs one run. Opening one on the directory of an earlier run goes on with that run.
 
-    params (nested ones are flattened with dots) and tags are those of the first time.
+    params (nested ones are flattened with dots) and tags are those of the first time. MLflow compares runs by the
+    metric that came first: where that is to be `first`, metrics are held back until it comes, or `release` is called.
     """
 
-    def __init__(self, directory: Path, experiment: str, run_name: str, params: dict[str, Any],
-                 tags: dict[str, Any]) -> None:
+    def __init__(self, directory: Path, experiment: str, run_name: str, params: dict[str, Any], tags: dict[str, Any],
+                 first: str | None = None) -> None:
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         drop_torn_line(self.directory / JOURNAL)
         records = list(_records(self.directory))
         self._seen = {(name, record["images_seen"]) for record in records for name in record.get("metrics", ())}
+        self._first = None if first in {name for name, _ in self._seen} else first
+        self._held: list[tuple[int, dict[str, float]]] = []
         self._wait, self._next = 0.0, 0.0  # the pause after a failure, and the time before which nothing is sent
         if unreadable := sum(record.keys() == {"end"} for record in records):
             log.warning("%s: %d of %d lines cannot be read and are left out", self.directory / JOURNAL, unreadable,
@@ -123,6 +126,19 @@ class Tracker:
         for name in metrics:
             if not METRIC_NAME.fullmatch(name):
                 raise ValueError(f"{name!r} is no name for a metric: letters, digits and _-.:/ or space are allowed")
+        if self._first is not None and self._first not in metrics:
+            self._held.append((images_seen, metrics))
+            return
+        self._log(images_seen, metrics)
+        self.release()
+
+    def release(self) -> None:
+        """Log what was held back, also where the first metric will not come any more."""
+        held, self._held, self._first = self._held, [], None
+        for images_seen, metrics in held:
+            self._log(images_seen, metrics)
+
+    def _log(self, images_seen: int, metrics: dict[str, float]) -> None:
         fresh = {name: float(value) for name, value in metrics.items() if (name, images_seen) not in self._seen}
         if fresh:
             self._seen.update((name, images_seen) for name in fresh)
@@ -141,6 +157,7 @@ class Tracker:
 
     def finish(self, status: str = "FINISHED") -> None:
         """End the run: FINISHED, FAILED or KILLED."""
+        self.release()
         self._append({"status": status})
         end = time.monotonic() + LAST
         while not self.flush() and time.monotonic() < end:  # others write to it as well, or send the same journal

@@ -98,7 +98,9 @@ def _run(job: dict[str, Any], directory: Path, push: Callable[[], None], rank: i
     monitor = make_monitor(params, Path(job["table"]), Path(job.get("cache", directory / CACHE)), device)
     recorder = None
     if rank == 0:
-        recorder = Recorder(params, table, directory, Tracker(directory, **job["tracking"]), device, job)
+        first = monitor.name if monitor and "looks" in job else None  # of a trial's metrics: trials are compared by it
+        tracker = Tracker(directory, **job["tracking"], first=first)
+        recorder = Recorder(params, table, directory, tracker, device, job)
         if monitor:
             recorder.keep(MONITOR, {"protocol": dataclasses.asdict(monitor.protocol), "floor": monitor.floor,
                                     "floor_images": monitor.floor_images})
@@ -116,7 +118,6 @@ def _run(job: dict[str, Any], directory: Path, push: Callable[[], None], rank: i
         measured = monitor(lambda start, count: generators.excerpt(generator, start, count, MONITOR_SEED))
         if recorder:
             recorder.tracker.log(images_seen, measured)
-            release()
         return measured[monitor.name]
 
     def saved(images_seen: int, distance: float | None) -> None:
@@ -124,20 +125,9 @@ def _run(job: dict[str, Any], directory: Path, push: Callable[[], None], rank: i
             push()
         report(images_seen, distance)
 
-    # MLflow compares runs by the metric that came first: of a trial that is to be the distance.
-    held: list[tuple[int, dict[str, float]]] | None = [] if "looks" in job else None
-
     def log(images_seen: int, metrics: dict[str, float]) -> None:
-        if held is not None:
-            held.append((images_seen, metrics))
-        elif recorder:
+        if recorder:
             recorder.tracker.log(images_seen, metrics)
-
-    def release() -> None:
-        nonlocal held
-        waiting, held = held or [], None
-        for images_seen, metrics in waiting:
-            log(images_seen, metrics)
 
     ticked = 0.0
 
@@ -155,8 +145,8 @@ def _run(job: dict[str, Any], directory: Path, push: Callable[[], None], rank: i
         generator = train(params.run, table, directory / CHECKPOINTS, log, snapshot, device, saved, tick)
     except (NotFinite, Collapsed) as error:
         # Alike on every worker, and again after every restart: nothing that Ray should retry.
-        release()
         if recorder:
+            recorder.tracker.release()
             write_text(directory / FAILURE, str(error))
     else:
         if recorder:

@@ -64,6 +64,38 @@ def test_what_is_logged_arrives(store, tmp_path):
     assert there.info.artifact_uri.startswith(f"file://{tmp_path}/mlartifacts/")
 
 
+def names(run):
+    """Of the metrics, in the order in which they are logged."""
+    return [(name, record["images_seen"]) for record in tracking._records(run) for name in record.get("metrics", ())]
+
+
+def test_the_metric_by_which_runs_are_compared_comes_first(store, tmp_path):
+    run = tmp_path / "run"
+    logged = tracker(run, first="distance")
+    logged.log(64, {"loss": 3.0})
+    logged.log(128, {"loss": 2.0, "accuracy": 0.5})
+    assert names(run) == []
+    logged.log(128, {"distance": 9.0})
+    logged.log(192, {"loss": 1.0})
+    assert names(run) == [("distance", 128), ("loss", 64), ("loss", 128), ("accuracy", 128), ("loss", 192)]
+    logged.finish()
+    (there,) = runs(MlflowClient(store))
+    assert next(iter(there.data.metrics)) == "distance" and curve(MlflowClient(store), there.info.run_id, "loss") == [
+        (64, 3.0), (128, 2.0), (192, 1.0)]  # fmt: skip
+    resumed = tracker(run, first="distance")
+    resumed.log(256, {"loss": 0.5})  # it has come: nothing waits
+    assert names(run)[-1] == ("loss", 256)
+
+
+@pytest.mark.parametrize("end", [Tracker.release, Tracker.finish])
+def test_what_waits_for_a_metric_that_does_not_come_is_logged_in_the_end(end, store, tmp_path):
+    logged = tracker(tmp_path / "run", first="distance")
+    logged.log(64, {"loss": 3.0})
+    end(logged)
+    logged.log(128, {"loss": 2.0})
+    assert names(tmp_path / "run") == [("loss", 64), ("loss", 128)]
+
+
 def test_a_resumed_run_goes_on_in_the_same_mlflow_run_and_repeats_nothing(store, tmp_path):
     logged = tracker(tmp_path / "run")
     for seen in (1, 2, 3):
