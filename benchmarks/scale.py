@@ -10,7 +10,7 @@ cost of Tune itself. The driver is a process of its own for each row. Its CPU ti
 a cluster of any size; trials per minute are bounded by this machine, where the trials' processes start as well.
 
 `store` lets 1, 4 and 8 processes write at once: rows of metrics by `log_batch`, and whole small runs by
-`pipelines.tracking.Tracker`. Failed calls are counted by their message. `postgresql` starts a server of its own in a
+`runs.tracker.Tracker`. Failed calls are counted by their message. `postgresql` starts a server of its own in a
 temporary folder that listens on a unix socket (Debian: `apt-get install postgresql`; `pip install psycopg2-binary`);
 `server+` puts an `mlflow server` on loopback before a database.
 

@@ -30,13 +30,7 @@ from ganlib.metrics.features import Extractor
 from ganlib.metrics.protocol import Evaluation, ProtocolMismatch, require_equal
 from ganlib.sampling import generator as generators
 from pipelines.evaluation import illustrations
-from pipelines.evaluation.measure import (
-    curve_of,
-    distance_of,
-    enough_of_each,
-    numbers,
-    run,
-)
+from pipelines.evaluation.measure import curve_of, distance_of, enough_of_each, numbers, run
 from pipelines.evaluation.names import safe
 from pipelines.evaluation.reference import CLASSIFIER, Reference, others_of
 from pipelines.runs.bar import images_bar

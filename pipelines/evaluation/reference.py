@@ -12,12 +12,7 @@ from safetensors.torch import load_file, save_file
 from ganlib.config import require
 from ganlib.datasets.table import Table, choosing
 from ganlib.files import read_json, replacing
-from ganlib.metrics import (
-    Statistics,
-    classifier,
-    frechet_distance,
-    intra_class_distance,
-)
+from ganlib.metrics import Statistics, classifier, frechet_distance, intra_class_distance
 from ganlib.metrics.features import Extractor
 from ganlib.metrics.protocol import Evaluation
 from pipelines.evaluation.measure import (

@@ -63,7 +63,7 @@ def run(job: dict[str, Any], rank: int, device: torch.device | str, report: Save
 
         params, table, git     the raw parameters; the absolute path of the images; the revision of the code
         directory, storage     of the run: its absolute path, and the URI that keeps it where not all nodes see it
-        tracking, store        what `tracking.Tracker` takes, and the URI of the store
+        tracking, store        what `Tracker` takes, and the URI of the store
         cache                  a file for the statistics of real images; without it one in the directory
         stop_collapsed         whether a generator that makes one image of all latents is given up; not without it
         looks                  at which checkpoints, from 1, the distance is measured besides the last; else at all
