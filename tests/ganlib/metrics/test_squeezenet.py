@@ -1,12 +1,9 @@
-"""The light extractor: its weights are read without trust, its network is theirs, and it knows a temple."""
+"""The light extractor: only its own weights are loaded, its network is theirs, and it knows a temple."""
 
 import importlib.util
 import itertools
-import pickle
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_sample_image
@@ -15,33 +12,7 @@ from torch.nn import functional as F
 from ganlib.config import ConfigError
 from ganlib.metrics import squeezenet
 from ganlib.metrics.features import extractor
-
-
-class Malicious:
-    """Writes a file when it is unpickled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (self.path,)
-
-
-@pytest.mark.parametrize("protocol", [0, 2, 4])
-def test_a_pickle_that_runs_something_is_refused_before_it_does(tmp_path: Path, protocol: int) -> None:
-    target = tmp_path / "target"
-    pickled = pickle.dumps({"conv1": [np.zeros(3), Malicious(target)]}, protocol)
-    with pytest.raises(pickle.UnpicklingError, match="not allowed; only numpy arrays"):
-        squeezenet.arrays(pickled)
-    assert not target.exists()
-    pickle.loads(pickled)
-    assert target.exists()  # it would have
-
-
-@pytest.mark.parametrize("called", ["builtins eval", "os system", "numpy load", "numpy.core.multiarray fromstring"])
-def test_no_other_name_is_looked_up(called: str) -> None:
-    with pytest.raises(pickle.UnpicklingError, match="not allowed"):
-        squeezenet.arrays(f"c{called.replace(' ', chr(10))}\n.".encode())
+from ganlib.metrics.weights import unpickle
 
 
 def test_only_the_file_of_the_package_is_loaded(tmp_path: Path) -> None:
@@ -55,7 +26,7 @@ def test_only_the_file_of_the_package_is_loaded(tmp_path: Path) -> None:
 def test_every_weight_has_its_place() -> None:
     network = squeezenet.load(squeezenet.weights_file())
     assert sum(parameter.numel() for parameter in network.parameters()) == 1_235_496  # as published for version 1.1
-    stored = squeezenet.arrays(squeezenet.weights_file().read_bytes())
+    stored = unpickle(squeezenet.weights_file().read_bytes())
     assert 2 * len(stored) == len(network.state_dict())
     kernel = stored["fire5/expand3x3"][0]  # height, width, in, out
     weight = network.get_submodule("fire5").expand3x3.weight
