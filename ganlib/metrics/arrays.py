@@ -1,5 +1,6 @@
-"""Features as they come, torch or numpy, to the tensors that the metrics compute with."""
+"""Features and images as they come, torch or numpy, to the tensors that the metrics compute with."""
 
+from collections.abc import Iterator
 from math import isfinite
 
 import numpy as np
@@ -57,3 +58,26 @@ def pair(real: Tensor | np.ndarray, fake: Tensor | np.ndarray, where: str, least
         raise ValueError(f"{where}: {a.shape[1]} features against {b.shape[1]}; both must come from the same extractor")
     dtype = torch.promote_types(a.dtype, b.dtype)
     return a.to(dtype), b.to(dtype)
+
+
+def require_images(images: Tensor | np.ndarray, where: str) -> None:
+    """ValueError, naming `where`, for anything but uint8 images (N, 1 or 3, H, W), N ≥ 1."""
+    shape = tuple(images.shape)
+    if len(shape) != 4 or shape[1] not in (1, 3) or shape[0] == 0 or images.dtype not in (np.uint8, torch.uint8):
+        raise ValueError(f"{where}: uint8 images (N, 1 or 3, H, W) are needed, got {images.dtype} {shape}")
+
+
+def batches(images: Tensor | np.ndarray, size: int) -> Iterator[Tensor]:
+    """So many images at a time, on the CPU; of a memory-mapped table no more is read."""
+    for start in range(0, len(images), size):
+        yield torch.from_numpy(np.array(images[start:start + size]))
+
+
+def image_pairs(a: Tensor | np.ndarray, b: Tensor | np.ndarray, where: str,
+                batch_size: int = 64) -> Iterator[tuple[Tensor, Tensor]]:
+    """Uint8 images (N, 1 or 3, H, W) and as many of the same shape, some at a time. ValueError for others."""
+    for images in (a, b):
+        require_images(images, where)
+    if a.shape != b.shape:
+        raise ValueError(f"{where}: each image needs one of its own shape, got {tuple(a.shape)} and {tuple(b.shape)}")
+    yield from zip(batches(a, batch_size), batches(b, batch_size), strict=True)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ganlib.config import require, suggest
+from ganlib.metrics.arrays import batches, require_images
 from ganlib.metrics.protocol import ExtractorName
 
 NAMES = get_args(ExtractorName)
@@ -76,12 +77,9 @@ def extract(extractor: Extractor, images: np.ndarray | Tensor, batch_size: int =
 
     On a CPU small batches are the fastest, because they stay in its cache. `progress` is told the size of each batch.
     """
-    shape = tuple(images.shape)
-    if len(shape) != 4 or shape[1] not in (1, 3) or shape[0] == 0 or images.dtype not in (np.uint8, torch.uint8):
-        raise ValueError(f"extract: uint8 images (N, 1 or 3, H, W) are needed, got {images.dtype} {shape}")
+    require_images(images, "extract")
     features, logits = [], []
-    for start in range(0, len(images), batch_size):
-        batch = torch.from_numpy(np.array(images[start:start + batch_size]))
+    for batch in batches(images, batch_size):
         feature, logit = extractor(batch)
         features.append(feature.float().cpu())
         logits.append(logit.float().cpu())

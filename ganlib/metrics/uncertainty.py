@@ -1,9 +1,10 @@
 """How far a distance would move with other generated images: the jackknife, and the limit of infinitely many.
 
-The real images stay as they are, part of the protocol: other real images would make another number.
+The real images stay as they are, part of the protocol: other real images would make another number. Where each
+generated image has its own real one, the two are left out together.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import nan, sqrt
 from typing import NamedTuple
 
@@ -12,20 +13,20 @@ import torch
 from torch import Tensor
 
 from ganlib import seeds
-from ganlib.metrics.arrays import matrix, pair
+from ganlib.metrics.arrays import matrix, pair, tensor
 from ganlib.metrics.frechet import frechet_distance
 from ganlib.metrics.kernel import kernel_sum, mmd, others_sum
 from ganlib.metrics.statistics import Statistics
 
 
 class Interval(NamedTuple):
-    """A distance, the standard error that the choice of the generated images gives it, and an interval."""
+    """A number, the standard error that the choice of the generated images gives it, and an interval."""
 
     value: float
     standard_error: float
     low: float
     high: float
-    left_out: tuple[float, ...]  # the distance without each of the groups: what two distances are compared by
+    left_out: tuple[float, ...]  # the number without each of the groups: what two numbers are compared by
 
 
 def frechet_interval(real: Statistics, fake: Tensor | np.ndarray, groups: int = 20, confidence: float = 0.95,
@@ -62,6 +63,18 @@ def kernel_interval(real: Tensor | np.ndarray, fake: Tensor | np.ndarray, groups
     left = [mmd(len(x), len(y) - len(parts[g]), within_real, np.delete(np.delete(within, g, 0), g, 1).sum(),
                 np.delete(across, g).sum()) for g in range(groups)]
     return _jackknife(value, left, confidence)
+
+
+def mean_interval(values: Tensor | np.ndarray, groups: int = 20, confidence: float = 0.95, seed: int = 0,
+                  of: Callable[[Tensor], float] = Tensor.item) -> Interval:
+    """The mean over N images of a number (N,), or a function `of` the mean of vectors (N, k), which it is told as
+    float64 (k,); with the jackknife's interval over random groups of the images. With as many groups as images the
+    error of a mean is its s / √N."""
+    each = tensor(values).double()
+    each = matrix(each[:, None] if each.ndim == 1 else each, "mean_interval", least=groups)
+    total = each.sum(0)
+    left = [of((total - part.sum(0)) / (len(each) - len(part))) for part in _groups(each, groups, seed)]
+    return _jackknife(of(total / len(each)), left, confidence)
 
 
 class Extrapolation(NamedTuple):

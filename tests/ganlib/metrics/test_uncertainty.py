@@ -10,7 +10,7 @@ from ganlib import seeds
 from ganlib.metrics.frechet import frechet_distance
 from ganlib.metrics.kernel import kernel_distance
 from ganlib.metrics.statistics import Statistics
-from ganlib.metrics.uncertainty import _without, extrapolate, frechet_interval, kernel_interval
+from ganlib.metrics.uncertainty import _without, extrapolate, frechet_interval, kernel_interval, mean_interval
 
 D = 6
 REAL = np.random.default_rng(0).normal(size=(300, D))
@@ -112,3 +112,29 @@ def test_groups_of_fewer_than_two_images_are_refused() -> None:
         frechet_interval(Statistics.from_features(REAL), drawn(39, 0))
     with pytest.raises(ValueError, match="groups: at least 2"):
         kernel_interval(REAL, drawn(39, 0), groups=1)
+
+
+def test_the_error_of_a_mean_is_that_of_the_textbook() -> None:
+    values = np.random.default_rng(0).gamma(2, size=60)
+    alone = mean_interval(values, groups=60)
+    assert alone.value == pytest.approx(values.mean(), rel=1e-12)
+    assert alone.standard_error == pytest.approx(values.std(ddof=1) / 60**0.5, rel=1e-9)
+    assert sorted(alone.left_out) == pytest.approx(sorted((values.sum() - values) / 59), rel=1e-12)
+    squared = [mean_interval(values, 10, seed=seed).standard_error ** 2 for seed in range(200)]
+    assert np.mean(squared) == pytest.approx(alone.standard_error**2, rel=0.1)  # groups estimate the same
+
+
+def test_the_interval_of_a_function_of_a_mean_leaves_each_group_out_in_turn() -> None:
+    values = torch.from_numpy(np.random.default_rng(0).normal(size=(23, 4)))
+    found = mean_interval(values, 5, seed=3, of=lambda mean: float(mean.norm()))
+    groups = values[torch.randperm(23, generator=seeds.stream("groups", 3))].tensor_split(5)
+    left = [float(torch.cat([*groups[:g], *groups[g + 1:]]).mean(0).norm()) for g in range(5)]
+    assert found.value == pytest.approx(float(values.mean(0).norm()), rel=1e-12)
+    assert found.left_out == pytest.approx(left, rel=1e-12)
+
+
+def test_a_mean_of_what_is_not_finite_or_of_fewer_images_than_groups_is_refused() -> None:
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        mean_interval(torch.tensor([1.0, torch.inf, 3.0]), groups=2)
+    with pytest.raises(ValueError, match="N ≥ 20"):
+        mean_interval(torch.ones(19))
