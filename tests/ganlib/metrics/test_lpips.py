@@ -86,13 +86,6 @@ def test_small_images_are_enlarged_to_the_size_that_people_judged(network: LPIPS
     torch.testing.assert_close(lpips.prepare(large), large / 127.5 - 1)  # from 64 px on they stay as they are
 
 
-def test_gradients_reach_the_images(network: LPIPS, photographs: torch.Tensor) -> None:
-    """Also where AlexNet sees nothing, as on a blank image: a length of 0 has no direction."""
-    x = torch.zeros(2, 3, 64, 64, requires_grad=True)
-    network(x, photographs[..., :64, :64] / 127.5 - 1).sum().backward()
-    assert x.grad is not None and x.grad.isfinite().all() and x.grad.abs().amax((1, 2, 3)).min() > 0
-
-
 def test_only_the_file_of_the_package_is_loaded(tmp_path: Path) -> None:
     content = bytearray(lpips.weights_file().read_bytes())
     content[-1000] ^= 1
