@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ganlib.condition import Condition, of_classes
 from ganlib.config import ConfigError, require
 from ganlib.datasets import table
 
@@ -57,9 +58,9 @@ class Config:
                 f"resolution: a multiple of 4 in 4 … 1024 is needed, got {self.resolution}")
 
     @property
-    def expected(self) -> tuple[tuple[int, int, int], int]:
-        """Shape (C, H, W) of the table's images, and number of its classes."""
-        return (1, self.resolution, self.resolution), len(CLASSES)
+    def expected(self) -> tuple[tuple[int, int, int], Condition]:
+        """Shape (C, H, W) of the table's images, and what is told of them."""
+        return (1, self.resolution, self.resolution), of_classes(len(CLASSES))
 
 
 def prepare(config: Config, directory: Path, progress: Callable[[int, int], None] = lambda done, total: None,

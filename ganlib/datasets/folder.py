@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ganlib.condition import Condition, of_classes
 from ganlib.config import ConfigError, require
 from ganlib.datasets import images, table
 from ganlib.datasets.images import White
@@ -70,9 +71,10 @@ class Config:
         return self.resolution if isinstance(self.resolution, tuple) else (self.resolution, self.resolution)
 
     @property
-    def expected(self) -> tuple[tuple[int, int, int], int]:
-        """Shape (C, H, W) of the table's images and number of its classes; colour and 2, where only the files know."""
-        return (self.channels or 3, *self.size), 2
+    def expected(self) -> tuple[tuple[int, int, int], Condition]:
+        """Shape (C, H, W) of the table's images and what is told of them; colour and 2 classes, where only the files
+        know."""
+        return (self.channels or 3, *self.size), of_classes(2)
 
     @property
     def title(self) -> str:

@@ -27,7 +27,7 @@ def indices(seed: int, size: int, start: int, count: int) -> np.ndarray:
     return result
 
 
-@functools.lru_cache(maxsize=2)  # a batch lies in one epoch or two; drawing one of 60,000 takes a millisecond
+@functools.lru_cache(maxsize=4)  # a batch lies in one epoch or two, of two sequences; drawing one takes a millisecond
 def _permutation(seed: int, size: int, epoch: int) -> np.ndarray:
     permutation = np.random.default_rng(seeds.derive("order", seed, epoch)).permutation(size)
     permutation.setflags(write=False)

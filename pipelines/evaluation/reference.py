@@ -108,5 +108,4 @@ def others_of(table: Path, count: int) -> Table:
     if split == "train" or len(images) == count:
         return images
     rest = Table.open(table, "train").evenly(count - len(images))
-    labels = None if images.labels is None or rest.labels is None else np.concatenate([images.labels, rest.labels])
-    return Table(np.concatenate([images.images, rest.images]), labels, images.classes, images.manifest)
+    return images.followed_by(rest)

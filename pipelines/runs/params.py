@@ -187,8 +187,9 @@ def parse_params(raw: dict[str, Any]) -> Params:
         seed=run.seed,
         raw=raw,
     )
-    shape, classes = data.expected
-    run.check(shape, classes, params.cluster.workers, images=run.training.batch_size)  # how many, the table will tell
+    shape, condition = data.expected
+    # How many images there are, the table will tell.
+    run.check(shape, condition.classes, params.cluster.workers, images=run.training.batch_size)
     require(params.registry.checkpoint == "last" or params.run.training.monitor_images > 0, "registry.checkpoint: "
             "which is best is not known where training.monitor_images is 0; write 1000, or registry.checkpoint=last")
     _, networks = build.component("networks", params.run.networks)

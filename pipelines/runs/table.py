@@ -6,6 +6,7 @@ from typing import Any
 from ganlib import build
 from ganlib.config import require
 from ganlib.datasets.listing import MOST, several
+from ganlib.datasets.manifest import condition_of
 from ganlib.datasets.table import Table, read_manifest
 from ganlib.metrics.protocol import Evaluation, require_enough
 from pipelines.runs.bar import images_bar
@@ -41,6 +42,11 @@ def said(manifest: dict[str, Any], directory: Path = TABLE) -> list[tuple[str, s
         lines.append(("choice", "by training images: these are too few for a validation split"))
     labels = f"{len(manifest['classes'])} classes" if manifest["classes"] else "no labels"
     lines.append(("shape", f"{'×'.join(map(str, manifest['shape']))} uint8, {labels}"))
+    if (condition := condition_of(manifest)).kind in ("text", "image"):
+        apart = [f"{split['sources']} {name}" for name, split in manifest["splits"].items() if split["sources"]]
+        pairs = f"unpaired: {', '.join(apart)}" if apart else "paired"
+        about = [str(condition), manifest["condition"]["description"], pairs]
+        lines.append(("condition", ", ".join(filter(None, about))))
     lines += [(word, text) for word, text in manifest["details"].get("said", [])]
     splits = {split: Table.open(directory, split).label_counts for split in manifest["splits"]}
     for label, name in enumerate(manifest["classes"][:MOST]):

@@ -253,7 +253,7 @@ def test_nan_stops_it_before_anything_moves(game, tmp_path: Path):
 
     run = settings(game, images=16, batch_size=8, checkpoint_every=8)
     with pytest.raises(NotFinite, match=r"the loss of D is not finite between 8 and .*images-0+8\.pt"):
-        train(run, Poisoned(TABLE.images, TABLE.labels, CLASSES, {}), tmp_path)
+        train(run, Poisoned(TABLE.images, TABLE.labels, TABLE.condition, CLASSES), tmp_path)
     assert [path.stem for path in tmp_path.glob("*.pt")] == ["images-000000000008"]
 
 

@@ -2,10 +2,13 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import yaml
 from PIL import Image
 
+from ganlib.condition import Condition
+from ganlib.datasets import table
 from ganlib.datasets.table import Table
 from pipelines import prepare
 
@@ -47,6 +50,18 @@ def test_classes_and_what_is_left_out_are_said(workplace, monkeypatch, capsys):
                           "class 0   0: 11 train, 1 test"]
     assert [line.split()[2] for line in lines[4:24]] == [f"{label}:" for label in range(20)]
     assert lines[24:26] == ["          and 6 more", "caution   no test images of rare"]
+
+
+@pytest.mark.parametrize(("apart", "line"), [
+    (False, "an image 1×4×6, the line drawing, paired"), (True, "an image 1×4×6, the line drawing, unpaired: 3 train")])
+def test_images_that_are_told_are_said(tmp_path, apart, line):
+    images, lines = np.zeros((5, 3, 8, 8), np.uint8), np.zeros((5, 1, 4, 6), np.uint8)
+    splits = {"train": (5, [(images, None if apart else lines)]), "test": (5, [(images, lines)])}
+    table.write(tmp_path / "table", splits, shape=(3, 8, 8), name="toy", source="test",
+                condition=Condition("image", 1, (4, 6), not apart), description="the line drawing",
+                sources={"train": (3, [lines[:3]])} if apart else {})
+    lines = prepare.said(table.read_manifest(tmp_path / "table"), tmp_path / "table")
+    assert ("condition", line) in lines and ("shape", "3×8×8 uint8, no labels") in lines
 
 
 def test_what_the_last_stage_needs_is_known_to_the_first(workplace, monkeypatch, capsys):

@@ -59,7 +59,7 @@ def test_the_ipc_file_holds_fixed_shape_tensors(tmp_path):
     with pa.memory_map(str(tmp_path / "table" / "train.arrow")) as file:
         schema = pa.ipc.open_file(file).schema
     assert schema.field("image").type == pa.fixed_shape_tensor(pa.uint8(), SHAPE)
-    assert schema.field("label").type == pa.int64()
+    assert schema.field("condition").type == pa.int64()
 
 
 def test_the_hash_is_of_the_content(tmp_path):
@@ -70,6 +70,24 @@ def test_the_hash_is_of_the_content(tmp_path):
     first = digest("a")
     assert first == digest("b", size=3, source="elsewhere")
     assert len({first, digest("c", seed=1), digest("d", labelled=False), digest("e", classes=("a", "c"))}) == 4
+
+
+@pytest.mark.parametrize(("labels", "classes", "whole", "train"), [
+    (np.arange(12) % 3, "abc", "2fce7542b9c6dc432be3f14c39c8bcd0c2a690d2be9a33af2c5c41f65a171654",
+     "3a96c3b4169ed6e6edff2961d28572311a58d69b2f97ebef674fd150c778e6fa"),
+    (None, "", "8ab4ae1fba2dd5a49b25d6e4e2dba9e0c5a66611e80a862ec9388a5e35c6eef1",
+     "31887c9488a0160ac10fd1fa93cb28d265a346cf5f461822798e54447316b44e"),
+])
+def test_the_hash_of_classes_is_what_it_was_when_nothing_else_was_told(tmp_path, labels, classes, whole, train):
+    """Or numbers of older tables could not be compared with those of newer ones."""
+    pixels = (np.arange(12 * 60) * 37 % 251).astype(np.uint8).reshape(12, *SHAPE)
+    splits = {split: (len(pixels[part]), [(pixels[part], None if labels is None else labels[part])])
+              for split, part in (("train", slice(10)), ("test", slice(10, 12)))}
+    table.write(tmp_path / "table", splits, shape=SHAPE, name="x", source="y", classes=classes)
+    manifest = table.read_manifest(tmp_path / "table")
+    assert (manifest["sha256"], manifest["splits"]["train"]["sha256"]) == (whole, train)
+    in_memory = Table.from_arrays(pixels[:10], None if labels is None else labels[:10], classes)
+    assert in_memory.sha256 == train == Table.open(tmp_path / "table", "train").sha256
 
 
 def test_batches_are_floats_from_minus_one_to_one():
@@ -129,8 +147,8 @@ def edited(*path, to):
 
 REMOVED = object()
 EDITS = {
-    **{f"without {key}": edited(key, to=REMOVED) for key in ("name", "source", "shape", "classes", "splits", "sha256",
-                                                             "details")},
+    **{f"without {key}": edited(key, to=REMOVED) for key in ("name", "source", "shape", "classes", "condition",
+                                                             "splits", "sha256", "details")},
     **{f"{key} null": edited(key, to=None) for key in ("name", "source", "shape", "classes", "splits", "sha256")},
     **{f"name {name!r}": edited("name", to=name) for name in ("../../x", "a/b", "a\\b", "", "..", "a\nb", 3, ["x"])},
     "without train": edited("splits", "train", to=REMOVED),
@@ -164,6 +182,18 @@ EDITS = {
     "fewer classes": edited("classes", to=["a"]),
     "classes as text": edited("classes", to="ab"),
     "nested classes": edited("classes", to=[["a"], ["b"]]),
+    "classes, and another number is told": edited("condition", "size", to=3),
+    "classes, and nothing is told": edited("condition", "kind", to="nothing"),
+    "classes, and texts are told": edited("condition", "kind", to="text"),
+    "an unknown kind": edited("condition", "kind", to="sound"),
+    "sides of a class": edited("condition", "sides", to=[4, 5]),
+    "unpaired classes": edited("condition", "paired", to=False),
+    "without what is told": edited("condition", "kind", to=REMOVED),
+    "condition as text": edited("condition", to="class"),
+    "a number in place of words": edited("condition", "description", to=3),
+    "sources of classes": edited("splits", "train", "sources", to=20),
+    "negative sources": edited("splits", "train", "sources", to=-1),
+    "without sources": edited("splits", "train", "sources", to=REMOVED),
     "details as a list": edited("details", to=[]),
     "one key more": edited("extra", to=1),
     "deeply nested": lambda manifest: json.dumps(manifest)[:-1] + ', "x": ' + "[" * 100_000,
@@ -321,3 +351,19 @@ def test_evenly_takes_of_every_class_where_the_table_is_sorted_by_label():
     assert some.images.flatten().tolist() == [0, 10, 20, 30, 40, 50, 60, 70, 80, 90]
     assert np.bincount(some.labels).tolist() == [5, 3, 2]
     assert len(sorted_table.evenly(1000)) == 100
+
+
+def test_a_table_of_the_older_layout_is_refused_in_one_line(tmp_path):
+    write(tmp_path / "table")
+    path = tmp_path / "table" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest["condition"]
+    for split in manifest["splits"].values():
+        del split["sources"]
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(ConfigError) as caught:
+        Table.open(tmp_path / "table", "train")
+    assert str(caught.value) == (f"{path}: of an older layout, which does not say what is told of the images; "
+                                 "prepare the data again")
+    write(tmp_path / "table")  # it is in nobody's way
+    assert len(Table.open(tmp_path / "table", "train")) == 20

@@ -328,7 +328,7 @@ def test_one_bad_worker_stops_all(on_workers):
                 return (images * math.nan if rank == 1 else images), labels
 
         with pytest.raises(NotFinite):
-            train(run(), Half(TABLE.images, None, (), {}))
+            train(run(), Half(TABLE.images))
         return True
 
     assert on_workers(poisoned, 2) == [True, True]
