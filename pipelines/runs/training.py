@@ -39,7 +39,8 @@ CODE = (
     "ganlib/build.py", "ganlib/collectives.py", "ganlib/condition.py", "ganlib/config.py", "ganlib/files.py",
     "ganlib/losses.py", "ganlib/penalties.py", "ganlib/seeds.py", "ganlib/verdict.py", "ganlib/augmentations",
     "ganlib/objectives", "ganlib/networks", "ganlib/layers", "ganlib/training",
-    "ganlib/datasets/columns.py", "ganlib/datasets/manifest.py", "ganlib/datasets/order.py", "ganlib/datasets/table.py",
+    "ganlib/datasets/columns.py", "ganlib/datasets/jitter.py", "ganlib/datasets/manifest.py",
+    "ganlib/datasets/order.py", "ganlib/datasets/table.py",
 )  # fmt: skip
 
 
