@@ -9,11 +9,7 @@ import numpy as np
 from ganlib.config import ConfigError, require
 from ganlib.datasets.labels import labels_of
 from ganlib.datasets.listing import Listing, natural, several, shown, types
-from ganlib.datasets.splits import cut
-
-SPLITS = {"train": "train", "training": "train", "val": "validation", "valid": "validation", "validation": "validation",
-          "dev": "validation", "test": "test", "testing": "test"}
-LEAST_VALIDATION = 100  # images: with fewer of them, generators would be told apart by chance
+from ganlib.datasets.splits import SPLITS, alone, divided
 
 
 @dataclass(frozen=True)
@@ -48,28 +44,15 @@ def layout(root: Path, found: Listing, paths: list[Path], shares: tuple[float, f
     classes = tuple(sorted(set(told) - {""}, key=natural))
     if given:
         split_of = [SPLITS[name.split("/", 1)[0].lower()] for name in names]
-        # Where only one is beside train, it is the one to report by, whatever its name.
-        alone = {"validation": "test"} if "test" not in given else {}
-        parts = {alone.get(split, split): np.flatnonzero([mine == split for mine in split_of]) for split in given}
-        given = {alone.get(split, split): name for split, name in given.items()}
+        given = alone(given)
+        parts = {split: np.flatnonzero([SPLITS[folder.lower()] == mine for mine in split_of])
+                 for split, folder in given.items()}
         _all_in_train(told, parts, given)
     else:
         parts = {"train": np.arange(len(names))}
-    own = parts["train"]
-    room = len(own) - len(set(told))
-    wanted = {}
-    if "test" not in parts:
-        require(room > 0, f"dataset: there are {len(own)} images of {len(set(told))} classes, and none is left for a "
-                "test split; add images")
-        wanted["test"] = min(max(round(len(own) * shares[0]), 1), room)
-    if "validation" not in parts:
-        validation = min(round(len(own) * shares[1]), room - wanted.get("test", 0))
-        wanted["validation"] = validation if validation >= LEAST_VALIDATION else 0
-    cuts = cut([names[position] for position in own], [told[position] for position in own], wanted, seed)
-    splits = parts | {split: own[those] for split, those in cuts.items()}
+    splits = divided(names, told, parts, shares, seed)
     index = {name: label for label, name in enumerate(classes)}
-    return Layout({split: splits[split] for split in ("train", "validation", "test") if len(splits[split])},
-                  np.array([index[name] for name in told], np.int64) if classes else None, classes, given)
+    return Layout(splits, np.array([index[name] for name in told], np.int64) if classes else None, classes, given)
 
 
 def _given(root: Path, found: Listing) -> dict[str, str]:

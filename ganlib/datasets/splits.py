@@ -6,6 +6,53 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ganlib.config import require
+
+# What folders are called that are splits.
+SPLITS = {"train": "train", "training": "train", "val": "validation", "valid": "validation", "validation": "validation",
+          "dev": "validation", "test": "test", "testing": "test"}
+LEAST_VALIDATION = 100  # images: with fewer of them, generators would be told apart by chance
+
+
+def alone(given: dict[str, str]) -> dict[str, str]:
+    """Split → folder, of which there is train: where only one is beside it, that is the one to report by, whatever its
+    name."""
+    return {"test" if "test" not in given and split == "validation" else split: name for split, name in given.items()}
+
+
+def divided(names: Sequence[str], labels: Sequence[str], given: dict[str, np.ndarray], shares: tuple[float, float],
+            seed: int) -> dict[str, np.ndarray]:
+    """Positions of the images of each split. given: those of the splits that are known, train at least; the others, the
+    test and the validation split in these shares, are cut from train."""
+    own = given["train"]
+    classes = len(set(labels))
+    room = len(own) - classes
+    wanted = {}
+    if "test" not in given:
+        require(room > 0, f"dataset: there are {len(own)} images of {classes} classes, and none is left for a test "
+                "split; add images")
+        wanted["test"] = min(max(round(len(own) * shares[0]), 1), room)
+    if "validation" not in given:
+        validation = min(round(len(own) * shares[1]), room - wanted.get("test", 0))
+        wanted["validation"] = validation if validation >= LEAST_VALIDATION else 0
+    cuts = cut([names[position] for position in own], [labels[position] for position in own], wanted, seed)
+    splits = given | {split: own[those] for split, those in cuts.items()}
+    return {split: splits[split] for split in ("train", "validation", "test") if len(splits[split])}
+
+
+def cut_families(families: Sequence[str], wanted: dict[str, int], seed: int) -> dict[str, np.ndarray]:
+    """As `cut`, of images of which no family may lie in two splits: the families in the order of their hash with the
+    seed, each in the first split that has room for all of it, else in train."""
+    members: dict[str, list[int]] = {}
+    for position, family in enumerate(families):
+        members.setdefault(family, []).append(position)
+    splits: dict[str, list[int]] = {split: [] for split in (*wanted, "train")}
+    for family in sorted(members, key=lambda name: hashlib.sha256(os.fsencode(f"{seed}/{name}")).digest()):
+        those = members[family]
+        free = [split for split, total in wanted.items() if len(splits[split]) + len(those) <= total]
+        splits[(free or ["train"])[0]] += those
+    return {split: np.array(sorted(those), np.int64) for split, those in splits.items()}
+
 
 def cut(names: Sequence[str], labels: Sequence[str], wanted: dict[str, int], seed: int) -> dict[str, np.ndarray]:
     """So many images for each of the splits `wanted`, the rest for train: positions in their order.
