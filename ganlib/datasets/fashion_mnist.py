@@ -10,7 +10,6 @@ download.
 import gzip
 import hashlib
 import http.client
-import shutil
 import subprocess
 import tempfile
 import urllib.request
@@ -25,6 +24,7 @@ import torch
 from ganlib.condition import Condition, of_classes
 from ganlib.config import ConfigError, require
 from ganlib.datasets import table
+from ganlib.datasets.fetching import run
 
 CLASSES = ("t-shirt", "trouser", "pullover", "dress", "coat",
            "sandal", "shirt", "sneaker", "bag", "ankle boot")
@@ -149,27 +149,13 @@ def _read_package() -> dict[str, bytes]:
         (Path(scratch) / "lists" / "partial").mkdir(parents=True)
         (Path(scratch) / "cache" / "archives" / "partial").mkdir(parents=True)
         try:
-            _command(scratch, "apt-get", "download", PACKAGE)
+            run(scratch, "apt-get", "download", PACKAGE)
         except subprocess.CalledProcessError:
-            _command(scratch, "apt-get", *own_lists, "update")
-            _command(scratch, "apt-get", *own_lists, "download", PACKAGE)
+            run(scratch, "apt-get", *own_lists, "update")
+            run(scratch, "apt-get", *own_lists, "download", PACKAGE)
         (package,) = Path(scratch).glob("*.deb")
-        _command(scratch, "dpkg", "-x", package.name, "unpacked")
+        run(scratch, "dpkg", "-x", package.name, "unpacked")
         return _read_folder(Path(scratch) / "unpacked" / PACKAGE_FOLDER.relative_to("/"))
-
-
-def _command(directory: str, *words: str) -> None:
-    if shutil.which(words[0]) is None:
-        raise OSError(f"there is no {words[0]} on this machine")
-    finished = subprocess.run(words, cwd=directory, capture_output=True, text=True, timeout=300)
-    if finished.returncode:
-        lines = finished.stderr.strip().splitlines() or ["no message"]
-        raise _CommandFailed(finished.returncode, " ".join(words[:1] + words[-2:]), stderr=lines[-1])
-
-
-class _CommandFailed(subprocess.CalledProcessError):
-    def __str__(self) -> str:
-        return f"{super().__str__()} {self.stderr}"
 
 
 def _read_url() -> dict[str, bytes]:

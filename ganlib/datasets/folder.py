@@ -17,7 +17,7 @@ from ganlib.config import ConfigError, require
 from ganlib.datasets import images, table
 from ganlib.datasets.layout import Layout, layout
 from ganlib.datasets.listing import Listing, images_below, shown
-from ganlib.datasets.reading import Files, channels_of, left_out, look, pieces_of, refusal, white_of
+from ganlib.datasets.reading import Files, channels_of, left_out, look, refusal, white_of
 
 CHUNK = 256  # images decoded at a time
 SLIVER = 15  # of 255: a whole data set may not use less of the range
@@ -70,8 +70,10 @@ def prepare(config: Config, directory: Path, progress: Callable[[int, int], None
         nonlocal done, darkest, brightest
         for start in range(0, len(positions), CHUNK):
             piece = positions[start:start + CHUNK]
-            together = pieces_of(config, [paths[position] for position in piece], paths, lambda path: images.fitted(
-                path, shape, config.fit, config.background, white, config.max_pixels))
+            together = images.together(
+                [paths[position] for position in piece],
+                lambda path: images.fitted(path, shape, config.fit, config.background, white, config.max_pixels),
+                lambda failed: refusal(config, paths, failed))
             darkest, brightest = min(darkest, int(together.min())), max(brightest, int(together.max()))
             # Of deep images the range is a guess. Here, and not later: an older table stays.
             used = brightest - darkest if deep and config.white is None else brightest

@@ -106,6 +106,15 @@ def each(paths: list[Path], task: Callable[[Path], Any]) -> Iterator[Any]:
             yield from pool.map(attempt, paths[start:start + 1024])
 
 
+def together(paths: list[Path], task: Callable[[Path], np.ndarray], refuse: Callable[[dict[Path, str]], ConfigError]
+             ) -> np.ndarray:
+    """task(path) of each, as one array; if some cannot be read, what `refuse` says of them is raised."""
+    found = list(each(paths, task))
+    if failed := {image.path: image.reason for image in found if isinstance(image, Unreadable)}:
+        raise refuse(failed)
+    return np.stack(found)
+
+
 def read(path: Path, background: int = 255, white: White = White()) -> np.ndarray:
     """An image as it is: uint8 (1, H, W) if it is grey, else (3, H, W); `background` shows where it is transparent.
     Raises Unreadable."""

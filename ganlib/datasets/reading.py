@@ -1,17 +1,16 @@
 """What the data sets of a user's own files share: the options, a look at all files, and what is left out."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
-
-import numpy as np
 
 from ganlib.config import ConfigError, require
 from ganlib.datasets import images
 from ganlib.datasets.images import Look, White
 from ganlib.datasets.listing import Listing, endings, several, shown, types
+from ganlib.datasets.splits import require_shares
 
 
 @dataclass(frozen=True)
@@ -45,9 +44,7 @@ class Files:
                 f"resolution: 4 … 4096 is needed, or [height,width] of such, got {self.resolution}")
         require(0 <= self.background <= 255,
                 f"background: 0 (black) … 255 (white) is needed, got {self.background}")
-        require(0 < self.test_share < 1, f"test_share: above 0 and below 1 is needed, got {self.test_share}")
-        require(0 <= self.validation_share < 1 - self.test_share, "validation_share: at least 0, and so that images to "
-                f"train on are left beside test_share, is needed, got {self.validation_share}")
+        require_shares(self.test_share, self.validation_share)
         require(self.white is None or 0 < self.white < float("inf"), f"white: above 0 is needed, got {self.white}")
         require(self.max_pixels >= 1, f"max_pixels: at least 1 is needed, got {self.max_pixels}")
 
@@ -80,14 +77,6 @@ def refusal(files: Files, paths: list[Path], known: dict[Path, str] | None = Non
     broken = {**(known or {}), **look(files, paths, decode=True)[1]}
     return images.refusal(broken, len(paths), files.root, "repair or remove what is broken, or write "
                           "dataset.broken=leave_out")
-
-
-def pieces_of(files: Files, paths: list[Path], every: list[Path], fit: Callable[[Path], np.ndarray]) -> np.ndarray:
-    """The images at the paths as `fit` reads them; `refusal` of `every` path, if one cannot be."""
-    read = list(images.each(paths, fit))
-    if failed := {image.path: image.reason for image in read if isinstance(image, images.Unreadable)}:
-        raise refusal(files, every, failed)
-    return np.stack(read)
 
 
 def channels_of(files: Files, looks: dict[Path, Look]) -> int:

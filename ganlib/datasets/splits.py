@@ -14,6 +14,13 @@ SPLITS = {"train": "train", "training": "train", "val": "validation", "valid": "
 LEAST_VALIDATION = 100  # images: with fewer of them, generators would be told apart by chance
 
 
+def require_shares(test: float, validation: float) -> None:
+    """ConfigError unless these are parts beside which there is something to train on."""
+    require(0 < test < 1, f"test_share: above 0 and below 1 is needed, got {test}")
+    require(0 <= validation < 1 - test, "validation_share: at least 0, and so that images to train on are left beside "
+            f"test_share, is needed, got {validation}")
+
+
 def alone(given: dict[str, str]) -> dict[str, str]:
     """Split → folder, of which there is train: where only one is beside it, that is the one to report by, whatever its
     name."""
