@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from ganlib.config import ConfigError
 from ganlib.datasets.listing import natural, several, shown
@@ -44,6 +44,7 @@ class Look:
 
     grey: bool
     largest: int | None
+    size: tuple[int, int]  # width and height, upright
 
 
 def look(path: Path, max_pixels: int = MAX_PIXELS, floats: bool = False, decode: bool = False) -> Look:
@@ -60,7 +61,8 @@ def look(path: Path, max_pixels: int = MAX_PIXELS, floats: bool = False, decode:
             raise ValueError("its pixels are floats, of no agreed range; set dataset.white to what is white")
         if decode:
             image.load()
-        return Look(_grey(image), largest)
+        lies = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5  # on a side, as the camera says
+        return Look(_grey(image), largest, image.size[::-1] if lies else image.size)
 
 
 def white_of(looks: Iterable[Look]) -> int | None:
@@ -125,11 +127,14 @@ def read(path: Path, background: int = 255, white: White = White()) -> np.ndarra
 
 
 def fitted(path: Path, shape: tuple[int, int, int], fit: Literal["crop", "pad"], background: int, white: White,
-           max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """An image cut or padded to uint8 of `shape` (C, H, W). Raises Unreadable."""
+           max_pixels: int = MAX_PIXELS, half: Literal["left", "right"] | None = None) -> np.ndarray:
+    """An image, or one half of it, cut or padded to uint8 of `shape` (C, H, W). Raises Unreadable."""
     channels, height, width = shape
     with _opened(path, max_pixels) as file:
         image = _opaque(file, background, white).convert("L" if channels == 1 else "RGB")
+        if half is not None:
+            middle, right = image.width // 2, half == "right"
+            image = image.crop((middle * right, 0, middle * (1 + right), image.height))
         size, bicubic = (width, height), Image.Resampling.BICUBIC
         if fit == "crop":
             image = ImageOps.fit(image, size, bicubic)

@@ -36,8 +36,8 @@ def divided(names: Sequence[str], labels: Sequence[str], given: dict[str, np.nda
     room = len(own) - classes
     wanted = {}
     if "test" not in given:
-        require(room > 0, f"dataset: there are {len(own)} images of {classes} classes, and none is left for a test "
-                "split; add images")
+        require(room > 0, f"dataset: there are {len(own)} images{f' of {classes} classes' if classes > 1 else ''}, and "
+                "none is left for a test split; add images")
         wanted["test"] = min(max(round(len(own) * shares[0]), 1), room)
     if "validation" not in given:
         validation = min(round(len(own) * shares[1]), room - wanted.get("test", 0))

@@ -32,7 +32,7 @@ def test_the_committed_params_are_what_conf_composes_to():
 
 @pytest.mark.parametrize(("group", "choice"), GROUPS)
 def test_every_file_of_conf_composes_to_what_training_accepts(group: str, choice: str):
-    needs = {"folder": ["dataset.path=images"], "autoencoder": ["objective=began"],
+    needs = {"folder": ["dataset.path=images"], "pairs": ["dataset.path=images"], "autoencoder": ["objective=began"],
              "dcgan_paper": ["objective=non_saturating"]}.get(choice, [])
     compose.write([f"{group}={choice}", *needs])
     assert load().raw["composed"] == [f"{group}={choice}", *needs]
