@@ -69,6 +69,8 @@ def prepare(config: Config, directory: Path, progress: Callable[[int, int], None
     told, answers = _both(config, sides, looks, shares)
     if ("validation" in told.splits) != ("validation" in answers.splits):  # one set is too small for it
         told, answers = _both(config, sides, looks, (shares[0], 0))
+    require(told.splits.keys() == answers.splits.keys(), f"dataset.path: {shown(config.root)} has a validation split "
+            "of one of the two alone; add one of the other, or remove it")
     check({split: len(those) for split, those in answers.splits.items()})
     done, total = 0, len(answers.paths) + (0 if config.paired else len(told.paths))
 
@@ -130,6 +132,7 @@ def _side(config: Config, sides: Sides, which: str, looks: Mapping[Path, Look], 
         return images.fitted(path, shape, config.fit, config.background, white, config.max_pixels, half)
 
     given = {split: np.flatnonzero([sides.split_of[name] == split for name in names])
-             for split in set(sides.split_of.values())} or {"train": np.arange(len(names))}
+             for split in {sides.split_of[name] for name in names if sides.split_of}}
+    given = given or {"train": np.arange(len(names))}
     splits = divided(names, [""] * len(names), given, shares, config.seed)
     return _Side(names, paths, read, shape[0], splits)

@@ -104,6 +104,19 @@ def test_two_sets_without_pairs_keep_a_test_part_of_each(tmp_path):
     assert (len(back), len(back.conditions)) == (27, 18) and back.condition.size == 1
 
 
+def test_a_split_that_one_set_has_alone_is_cut_from_the_other_where_that_can_be(tmp_path):
+    root = tmp_path / "mine"
+    for k in range(20):
+        picture(root / "A" / ("train" if k < 15 else "test") / f"{k}.png", k)
+        picture(root / "B" / "train" / f"{k}.png", k)
+    tables = prepare(root, tmp_path / "t", paired=False)
+    assert {split: (len(table), len(table.conditions)) for split, table in tables.items()} == {
+        "train": (18, 15), "test": (2, 5)}
+    picture(root / "A" / "val" / "20.png", 20)
+    with pytest.raises(ConfigError, match="a validation split of one of the two alone; add one of the other"):
+        prepare(root, tmp_path / "t", paired=False)
+
+
 def test_a_validation_split_is_one_of_both_sets_or_of_none(tmp_path):
     for k in range(210):
         picture(tmp_path / "mine" / "A" / f"{k}.png", k)

@@ -115,6 +115,16 @@ def test_unpaired_conditions_have_a_sequence_of_their_own(tmp_path):
         train.batch(np.array([0]))
 
 
+def test_each_permutation_of_the_two_sequences_is_drawn_once():
+    """It takes longer than the batch."""
+    images = pixels(40)
+    apart = Table.from_arrays(images, sources=images[:30], paired=False)
+    order._permutation.cache_clear()
+    for start in range(0, 240, 7):
+        apart.draw(0, start, min(7, 240 - start))
+    assert order._permutation.cache_info().misses == 240 // 40 + 240 // 30
+
+
 def test_parts_of_a_table_keep_what_is_told(tmp_path):
     images = np.arange(10, dtype=np.uint8).reshape(10, 1, 1, 1)
     names = [f"picture {k}" for k in range(10)]
