@@ -190,8 +190,7 @@ class Table:
         if self.captions is not None and other.captions is not None:
             captions = [*self.captions, *other.captions]
         return Table(np.concatenate([self.images, other.images]), np.concatenate(conditions) if conditions else None,
-                     self.condition if conditions else NOTHING, self.classes, self.manifest,
-                     captions)
+                     self.condition if conditions else NOTHING, self.classes, self.manifest, captions)
 
     def _part(self, chosen: np.ndarray, told: np.ndarray) -> "Table":
         conditions = None if self.conditions is None else self.conditions[told]
@@ -244,6 +243,8 @@ def write(directory: str | Path, splits: Mapping[str, tuple[int, Chunks]], *, sh
     told = Told(**dataclasses.asdict(condition), description=description)
     if directory.exists() and not (directory / "manifest.json").exists() and any(directory.iterdir()):
         raise ConfigError(f"{directory}: holds files that are not an image table; give another directory")
+    unknown = [split for split in (*sources, *captions) if split not in splits]
+    require(not unknown, f"sources and captions: there is no split {', '.join(unknown)}")
     for split, (images, _) in splits.items():
         _check_captions(f"captions of {split}", captions.get(split), images, condition)
     directory.parent.mkdir(parents=True, exist_ok=True)

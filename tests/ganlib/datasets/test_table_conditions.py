@@ -225,6 +225,8 @@ def test_arrays_that_do_not_fit_are_refused(options, message):
     ({"train": (4, [(pixels(4), np.zeros(4, int))])}, {"classes": "ab", "condition": LINE}, "conditions: uint8 of"),
     ({"train": (4, [(pixels(4), pixels(4, SMALL))])}, {"classes": "ab", "condition": LINE},
      "classes: 2 names, and the condition is an image 1×5×2"),
+    ({"train": (4, [(pixels(4), None)])}, {"condition": APART, "sources": {"trian": (4, [pixels(4, SMALL)])}},
+     "sources and captions: there is no split trian"),
     ({"train": (4, [(pixels(4), np.zeros(4, int))])}, {}, "nothing is told"),
 ])
 def test_what_does_not_fit_is_refused_and_nothing_stays(tmp_path, splits, options, message):
