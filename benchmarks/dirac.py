@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from benchmarks.figures import save
 from ganlib import build
+from ganlib.condition import NOTHING
 from ganlib.losses import LOSSES
 from ganlib.objectives.base import Batch, Noise
 from ganlib.verdict import Verdict
@@ -58,7 +59,7 @@ GAMES = {name: Game({"loss": name}) for name, loss in LOSSES.items() if not loss
 class Point(nn.Module):
     """The generator: θ for every z, and the instance noise (N,) around it."""
 
-    latent, classes, labels_are_codes = 1, 0, False
+    latent, told, classes, labels_are_codes = 1, NOTHING, 0, False
 
     def __init__(self, noise: Tensor):
         super().__init__()
@@ -71,7 +72,7 @@ class Point(nn.Module):
 class Slope(nn.Module):
     """The discriminator: x (N, 1, 1, 1) → ψx."""
 
-    mixes_batch, own_gradients, told_labels, classes, energy = False, True, False, 0, False
+    mixes_batch, own_gradients, told, classes, energy = False, True, NOTHING, 0, False
 
     def __init__(self) -> None:
         super().__init__()

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.figures import save
+from ganlib.condition import NOTHING
 from ganlib.config import ConfigError
 from ganlib.training.loop import train
 from ganlib.training.run import Run
@@ -57,7 +58,7 @@ class Mixture:
     """Equal Gaussians around `centres` (K, 2), as images of shape (2, 1, 1), without end: what stands at a position
     depends on the seed and the position alone."""
 
-    shape, classes, label_counts = (2, 1, 1), (), ()
+    shape, condition, label_counts = (2, 1, 1), NOTHING, ()
 
     def __init__(self, centres: np.ndarray, sigma: float = SIGMA):
         self.centres, self.sigma = centres, sigma
@@ -125,7 +126,7 @@ def sections(choices: list[str], discriminator_lr: float = OPTIMIZER["lr"]) -> d
     if "n_critic" in objective:
         objective["n_critic"] = 1  # all generators make as many steps
     found = {key: raw[key] for key in ("networks", "objective", "augmentation")} | {"training": TRAINING}
-    Run.parse(found).check(Mixture.shape, 0, 1, len(Mixture(MIXTURES["ring"])))
+    Run.parse(found).check(Mixture.shape, NOTHING, 1, len(Mixture(MIXTURES["ring"])))
     return found
 
 

@@ -42,10 +42,14 @@ LUCIC = {"minimax": "29.6 ± 1.6", "non_saturating": "26.5 ± 1.6", "least_squar
          "wgan_gp": "24.5 ± 2.1", "dragan": "27.7 ± 1.2", "began": "22.9 ± 0.9"}  # fmt: skip
 
 
+TRANSLATIONS = ("cyclegan", "pix2pix")  # of images, which this data does not have
+
+
 def unconditional() -> list[str]:
     """The files of conf/objective whose generator is told nothing but z."""
     names = sorted(path.stem for path in Path("conf/objective").glob("*.yaml"))
-    return [n for n in names if composition([f"objective={n}"])["networks"].get("conditioning", "none") == "none"]
+    return [name for name in names if name not in TRANSLATIONS
+            and composition([f"objective={name}"])["networks"].get("conditioning", "none") == "none"]
 
 
 def configured(name: str, rate: float, seed: int, images: int) -> Run:

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
+from ganlib.condition import NOTHING
 from ganlib.datasets.table import Table
 from ganlib.metrics import Statistics, frechet_interval
 from ganlib.metrics.comparison import Measured, improvement
@@ -24,7 +25,7 @@ from ganlib.metrics.features import extract, extractor
 from ganlib.sampling import generator as generators
 from ganlib.training.loop import train
 from ganlib.training.run import Run
-from pipelines.evaluation.measure import GROUPS
+from pipelines.evaluation.headline import GROUPS
 from pipelines.runs.composition import composition
 from pipelines.runs.project import TABLE
 
@@ -64,7 +65,7 @@ def main() -> None:
             train(run_of(seed), data, snapshot=keeper(seed))
         for look in LOOKS:
             name = f"seed {seed}, {look // 1000}k"
-            generator = run_of(seed).build_networks(data.shape, 0)["generator"].eval()
+            generator = run_of(seed).build_networks(data.shape, NOTHING)["generator"].eval()
             generator.load_state_dict(load_file(PLACE / f"{name}.safetensors"))
             measured[name] = []
             for draw in range(DRAWS):

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from benchmarks.figures import save
 from ganlib import build
+from ganlib.condition import NOTHING
 from ganlib.networks import mlp
 from ganlib.objectives.base import Batch, Noise
 
@@ -32,7 +33,7 @@ OUT = Path("docs/toys")
 class Line(nn.Module):
     """The generator: z (N, 1), standard normal → (θ, Φ(z)), (N, 2, 1, 1)."""
 
-    latent, classes, labels_are_codes = 1, 0, False
+    latent, told, classes, labels_are_codes = 1, NOTHING, 0, False
 
     def __init__(self, theta: float):
         super().__init__()

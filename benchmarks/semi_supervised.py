@@ -85,7 +85,7 @@ def alone(run: Run, images: Table, judged: Table) -> float:
     objective, size = run.build_objective(), run.training.batch_size
     augment = objective.augmentation if isinstance(objective, Augmented) else None
     few = images.few(labels_per_class(run))
-    discriminator = run.build_networks(images.shape, len(images.classes))["discriminator"]
+    discriminator = run.build_networks(images.shape, images.condition)["discriminator"]
     discriminator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     config = objective.optimizers["discriminator"]
     optimizer = optimizers.build(config, discriminator.parameters())

@@ -26,13 +26,20 @@ from ganlib.training.loop import train
 from ganlib.training.run import Run, Training
 
 BATCH = 64
+PAIRS = 8  # the batch of images from images
 DCGAN = {"name": "dcgan", "width": 64, "latent": 100}
 GP = {"name": "two_player", "loss": "wasserstein", "n_critic": 5, "penalties": {"gradient_penalty": {"weight": 10}}}
+TINY = {"width": 16, "discriminator_width": 16, "patch": 34}
+UNET = {"name": "unet", "depth": 5, "dropout": 0.0, **TINY}
+RESNET = {"name": "resnet", "blocks": 3, "directions": 2, **TINY}
+L1 = {"reconstruction": {"weight": 100}}
 #          image side, networks, objective, batches a round, aimed-at ratio in float32 and in bfloat16
 CASES: dict[str, tuple[int, dict[str, Any], dict[str, Any], int, float, float | None]] = {
     "dcgan-64": (64, DCGAN, {"name": "two_player"}, 1, 1.18, 2.6),
     "dcgan-32": (32, DCGAN, {"name": "two_player"}, 2, 1.15, 2.2),
     "wgan-gp-32": (32, DCGAN | {"discriminator_norm": "none"}, GP, 5, 1.25, None),
+    "pix2pix-64": (64, UNET, {"name": "two_player", "terms": L1}, 2, 1.15, None),
+    "cyclegan-64": (64, RESNET, {"name": "cyclegan"}, 1, 1.15, None),
 }
 
 
@@ -95,6 +102,71 @@ def plain_wgan_gp(networks: dict[str, nn.Module], images: torch.Tensor, share: b
         yield
 
 
+def plain_pix2pix(networks: dict[str, nn.Module], images: torch.Tensor, share: bool) -> Iterator[None]:
+    """The usual pix2pix script: the generator first, through a discriminator whose gradients are thrown away."""
+    generator, discriminator = networks["generator"], networks["discriminator"]
+    optimizer_g, optimizer_d = _adams(generator, discriminator)
+    told, real, z = images.flip(0).clone(), images, torch.zeros(len(images), 0)
+    while True:
+        optimizer_g.zero_grad()
+        fake = generator(z, told)
+        score = discriminator(fake, told).score
+        loss_l1 = (fake - real).abs().mean()
+        loss_g = binary_cross_entropy_with_logits(score, torch.ones_like(score)) + 100 * loss_l1
+        loss_g.backward()
+        optimizer_g.step()
+        optimizer_d.zero_grad()
+        if not share:
+            fake = generator(z, told)
+        on_real, on_fake = discriminator(real, told).score, discriminator(fake.detach(), told).score
+        loss_d = (binary_cross_entropy_with_logits(on_real, torch.ones_like(on_real))
+                  + binary_cross_entropy_with_logits(on_fake, torch.zeros_like(on_fake))) / 2
+        loss_d.backward()
+        optimizer_d.step()
+        _ = [loss_g.item(), loss_l1.item(), loss_d.item()]
+        yield
+
+
+def plain_cyclegan(networks: dict[str, nn.Module], images: torch.Tensor, share: bool) -> Iterator[None]:
+    """The usual CycleGAN script, its history aside: identity, adversarial and cycle terms, then each discriminator."""
+    there, on_b = networks["generator"], networks["discriminator"]
+    back, on_a = there.back, on_b.back
+    optimizer_g, optimizer_d = _adams(there, on_b)
+    a, b, z = images.flip(0).clone(), images, torch.zeros(len(images), 0)
+
+    def squares(score: torch.Tensor, target: float) -> torch.Tensor:
+        return (score - target).square().mean()
+
+    while True:
+        optimizer_g.zero_grad()
+        identity = (there(z, b) - b).abs().mean() + (back(z, a) - a).abs().mean()
+        fake_b, fake_a = there(z, a), back(z, b)
+        adversarial = squares(on_b(fake_b).score, 1) + squares(on_a(fake_a).score, 1)
+        cycle = (back(z, fake_b) - a).abs().mean() + (there(z, fake_a) - b).abs().mean()
+        loss_g = adversarial + 10 * cycle + 5 * identity
+        loss_g.backward()
+        optimizer_g.step()
+        optimizer_d.zero_grad()
+        if not share:
+            fake_b, fake_a = there(z, a), back(z, b)
+        losses = []
+        for discriminator, real, fake in ((on_b, b, fake_b), (on_a, a, fake_a)):
+            loss_d = (squares(discriminator(real).score, 1) + squares(discriminator(fake.detach()).score, 0)) / 2
+            loss_d.backward()
+            losses.append(loss_d)
+        optimizer_d.step()
+        _ = [loss.item() for loss in (loss_g, adversarial, cycle, identity, *losses)]
+        yield
+
+
+def _adams(*players: nn.Module) -> list[torch.optim.Optimizer]:
+    return [torch.optim.Adam(player.parameters(), lr=2e-4, betas=(0.5, 0.999)) for player in players]
+
+
+PLAIN = {"dcgan-64": plain_dcgan, "dcgan-32": plain_dcgan, "wgan-gp-32": plain_wgan_gp, "pix2pix-64": plain_pix2pix,
+         "cyclegan-64": plain_cyclegan}  # fmt: skip
+
+
 def seconds(work: Callable[[], object]) -> float:
     start = time.process_time()
     work()
@@ -103,35 +175,43 @@ def seconds(work: Callable[[], object]) -> float:
 
 def measure(case: str, share: bool, precision: str, rounds: int) -> dict[str, float]:
     """Medians over the rounds: the ratio plain / ours, plain / plain, and our images per second."""
-    side, networks, objective, batches, _, _ = CASES[case]
-    data = torch.randint(0, 256, (4 * BATCH, 1, side, side), dtype=torch.uint8)
+    _, networks, objective, batches, _, _ = CASES[case]
+    table, batch = _data(case)
     run = Run(networks, objective, training=Training(
-        images=(rounds + 2) * batches * BATCH, batch_size=BATCH, precision=precision, share_fakes=share,
-        log_every=batches * BATCH, checkpoint_every=10**12,
+        images=(rounds + 2) * batches * batch, batch_size=batch, precision=precision, share_fakes=share,
+        log_every=batches * batch, checkpoint_every=10**12,
     ))  # fmt: skip
-    images = data[:BATCH].float() / 127.5 - 1
-    loop = plain_wgan_gp if case.startswith("wgan") else plain_dcgan
-    plains = [loop(run.build_networks((1, side, side), 0), images, share) for _ in range(2)]
+    images = torch.from_numpy(table.images[:batch]).float() / 127.5 - 1
+    plains = [PLAIN[case](run.build_networks(table.shape, table.condition), images, share) for _ in range(2)]
     times: list[tuple[float, ...]] = []
     start = time.process_time()
 
     def turn(images_seen: int, metrics: dict[str, float]) -> None:
         nonlocal start
         ours = time.process_time() - start
-        if images_seen <= 2 * batches * BATCH:  # two rounds to warm up
+        if images_seen <= 2 * batches * batch:  # two rounds to warm up
             [next(plain) for plain in plains for _ in range(batches)]
         else:
             plain, again = (seconds(lambda p=p: [next(p) for _ in range(batches)]) for p in plains)
             times.append((ours, plain, again))
         start = time.process_time()
 
-    train(run, Table.from_arrays(data), log=turn)
+    train(run, table, log=turn)
     return {
         "ratio": statistics.median((plain + again) / 2 / ours for ours, plain, again in times),
         "control": statistics.median(again / plain for _, plain, again in times),
-        "plain": statistics.median(batches * BATCH / plain for _, plain, _ in times),
-        "ours": statistics.median(batches * BATCH / ours for ours, _, _ in times),
+        "plain": statistics.median(batches * batch / plain for _, plain, _ in times),
+        "ours": statistics.median(batches * batch / ours for ours, _, _ in times),
     }
+
+
+def _data(case: str) -> tuple[Table, int]:
+    """Images of noise, as the case needs them, and its batch."""
+    side, networks, _, _, _, _ = CASES[case]
+    if networks["name"] == "dcgan":
+        return Table.from_arrays(torch.randint(0, 256, (4 * BATCH, 1, side, side), dtype=torch.uint8)), BATCH
+    images, sources = torch.randint(0, 256, (2, 4 * PAIRS, 3, side, side), dtype=torch.uint8)
+    return Table.from_arrays(images, sources=sources, paired=networks.get("directions", 1) == 1), PAIRS
 
 
 class Flops(TorchDispatchMode):
@@ -149,12 +229,12 @@ class Flops(TorchDispatchMode):
 
 def step_flops(case: str, share: bool) -> float:
     """Multiply-adds ×2 of our loop per real image, counted by torch over whole batches."""
-    side, networks, objective, batches, _, _ = CASES[case]
-    run = Run(networks, objective, training=Training(images=batches * BATCH, batch_size=BATCH, share_fakes=share))
-    data = torch.randint(0, 256, (2 * BATCH, 1, side, side), dtype=torch.uint8)
+    _, networks, objective, batches, _, _ = CASES[case]
+    table, batch = _data(case)
+    run = Run(networks, objective, training=Training(images=batches * batch, batch_size=batch, share_fakes=share))
     with Flops() as counter:
-        train(run, Table.from_arrays(data))
-    return counter.total / (batches * BATCH)
+        train(run, table)
+    return counter.total / (batches * batch)
 
 
 def sgemm_flops() -> float:
@@ -174,7 +254,7 @@ def main() -> None:
     torch.set_num_threads(1)
     has_amx = torch.cpu._is_amx_tile_supported()
     cpu = f"{torch.backends.cpu.get_cpu_capability()}, AMX {'yes' if has_amx else 'no'}"
-    print(f"torch {torch.__version__}, 1 thread, {cpu}, batch {BATCH}; "
+    print(f"torch {torch.__version__}, 1 thread, {cpu}, batch {BATCH}, of pairs {PAIRS}; "
           f"ratio = plain time / our time, median of {arguments.rounds} rounds")  # fmt: skip
     print(f"{'case':12}{'precision':>10}{'fakes':>8}{'plain img/s':>13}{'ours img/s':>12}{'ratio':>7}{'aim':>6}"
           f"{'plain/plain':>13}{'of sgemm':>10}")  # fmt: skip

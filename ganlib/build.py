@@ -10,8 +10,10 @@ import torch
 from torch import nn
 
 from ganlib import seeds
+from ganlib.condition import Condition
 from ganlib.config import ConfigError, parse, suggest
 
+MODEL = "generator"  # the role that is averaged, exported and sampled
 # room → its section of the configuration, where unlike
 SECTIONS = {"datasets": "dataset", "objectives": "objective", "augmentations": "augmentation"}
 
@@ -45,12 +47,14 @@ def spelled_out(room: str, section: dict[str, Any]) -> dict[str, Any]:
     return {"name": section["name"], **dataclasses.asdict(component(room, section)[1])}
 
 
-def networks(section: dict[str, Any], shape: tuple[int, int, int], classes: int, seed: int) -> dict[str, nn.Module]:
-    """Role → network for images of `shape` (C, H, W) in so many classes, freshly initialised from the seed."""
+def networks(section: dict[str, Any], shape: tuple[int, int, int], condition: Condition, seed: int
+             ) -> dict[str, nn.Module]:
+    """Role → network for images of `shape` (C, H, W) that come with this condition, freshly initialised from the
+    seed."""
     found, config = component("networks", section)
     with torch.random.fork_rng():
         torch.manual_seed(seeds.derive("weights", seed))
-        return found.build(config, shape, classes)
+        return found.build(config, shape, condition)
 
 
 def _section(room: str) -> str:

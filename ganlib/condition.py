@@ -51,8 +51,8 @@ class Condition:
         """ConfigError unless these (N, …) are conditions of this kind and shape."""
         if self.kind == "nothing":
             raise ConfigError("this network is told nothing; give it no conditions")
-        floating = conditions.dtype.is_floating_point
-        if tuple(conditions.shape[1:]) != self.shape or floating != (self.kind != "class"):
+        known = {"class": (torch.int64,), "image": (torch.uint8, torch.float32)}.get(self.kind, (torch.float32,))
+        if tuple(conditions.shape[1:]) != self.shape or conditions.dtype not in known:
             raise ConfigError(f"conditions: {self} each, got {str(conditions.dtype).removeprefix('torch.')} of shape "
                               f"{tuple(conditions.shape)}")
         if self.kind == "class" and len(conditions):
@@ -67,7 +67,3 @@ def of_classes(count: int) -> Condition:
     """One of so many classes; nothing, where there are none."""
     return Condition("class", count) if count else NOTHING
 
-
-def one_hot(conditions: Tensor, size: int) -> Tensor:
-    """Classes (N,) as float32 (N, size), vectors as they are."""
-    return conditions if conditions.dtype.is_floating_point else torch.nn.functional.one_hot(conditions, size).float()

@@ -10,17 +10,20 @@
                         `cautions` what these numbers cannot tell
     numbers/*.json      the same, one number a file: `dvc metrics show` makes a row of each file
     samples.png         100 images; classes.png: by the class that the classifier sees in them
-    progress.png        the same latents, over the images seen in training; animation.png: one after the other
-    interpolation.png   straight and spherical paths between latents
+    progress.png        the same latents, or inputs, as it learned; animation.png: one after the other
+    pairs.png           of a translator: 16 test images: input, output, truth where it is known, and where there is a
+                        way back, what that draws of the output
+    interpolation.png   straight and spherical paths between latents; not of a translator, nor the next two
     arithmetic.png      the mean latents of classes, A − B + C (Radford et al. 2016)
-    truncation.png      the same latents, scaled towards their mean; not of networks.prior=sphere
+    truncation.png      the same latents, scaled towards their mean; nor of networks.prior=sphere
     precision_recall.png  the curve of Sajjadi et al. 2018
     neighbours.png      samples beside the nearest other real images by features, and training images by pixels
     labels.png          a row for each label (or code of InfoGAN's) that the generator is told, the same latents in each
     codes.png           the continuous codes of InfoGAN, each varied alone from left to right
 
 Where the generator is told a label, metrics.json also has the share of images in which the classifier sees that label
-(`label_accuracy`); for codes that nobody named, under the best one-to-one naming (`code_accuracy`).
+(`label_accuracy`); for codes that nobody named, under the best one-to-one naming (`code_accuracy`). Of a translation
+whose answer is known it has the numbers of pairs (ganlib.metrics.pairs), whose floor is what the input itself reaches.
 """
 
 import argparse
@@ -45,7 +48,8 @@ def stage() -> None:
     print(show(result))
     protocol = result["protocol"]
     print(f"{protocol['generated_images']:,} generated against {protocol['real_images']:,} real test images, "
-          f"{protocol['extractor']} at {protocol['resize']} px; floor: other real images instead; ±: standard error; "
+          f"{protocol['extractor']} at {protocol['resize']} px; floor: other real images instead"
+          f"{', of pairs the inputs themselves' if protocol['pairs'] else ''}; ±: standard error; "
           f"to choose by: {result['choice']}")
     print(f"→ {EVALUATION}/metrics.json and pictures in {time.monotonic() - start:.0f} s")
 

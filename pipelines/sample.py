@@ -6,12 +6,7 @@
 
 import argparse
 import math
-import sys
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import mlflow
 import numpy as np
@@ -20,10 +15,11 @@ import torch
 from PIL import Image
 
 from ganlib.config import require
-from ganlib.files import read_json, replace, require_writable
+from ganlib.files import replace, require_writable
 from ganlib.sampling import generator as generators
 from ganlib.sampling.pictures import grid
 from pipelines.command import command
+from pipelines.evaluation.loading import Loaded, loaded
 from pipelines.runs import tracker as tracking
 
 
@@ -35,49 +31,20 @@ def images(model: str, count: int, seed: int, truncation: float = 1.0, label: in
     ValueError for what this generator cannot draw, and what MLflow's client raises.
     """
     require(0 <= seed < 2**63, f"seed: a number from 0 to 2**63 - 1 is needed, got {seed}")
-    if ":/" not in model:
-        generator, about = generators.load(Path(model))
-        told = None if label is None else generators.label_of(generator, about["classes"], label)
-        labels = None if told is None else torch.full((count,), told)
-        drawn = generators.sample(generator, count, seed, labels, truncation).numpy()
-        return drawn, _classes(generator, about["classes"], count, told)
-    tracking.use_store(writes=False)
-    # Downloaded even from this disk: MLflow reads a % in the path of a local model as that of a URI.
-    with tempfile.TemporaryDirectory() as scratch, library_found_anew():
-        place = mlflow.artifacts.download_artifacts(model, dst_path=scratch)
-        loaded = mlflow.pyfunc.load_model(place)
-        generator = loaded.unwrap_python_model().generator
-        names = read_json(Path(place) / "artifacts/generator" / generators.ABOUT, "register it again")["classes"]
-        told = None if label is None else generators.label_of(generator, names, label)
+    with loaded(model) as chosen:
+        told = None if label is None else generators.label_of(chosen.generator, chosen.names, label)
         row = {"seed": [seed], "truncation": [truncation], **({} if told is None else {"label": [told]})}
-        return loaded.predict(pd.DataFrame(row), params={"n": count}), _classes(generator, names, count, told)
+        classes = _classes(chosen, count, told)
+        return chosen.predict(pd.DataFrame(row), {"n": count}), classes
 
 
-def _classes(generator: Any, names: Sequence[str], count: int, told: int | None) -> str:
-    if not generator.classes:
+def _classes(chosen: Loaded, count: int, told: int | None) -> str:
+    labels = chosen.library.labels_of(chosen.generator, count) if told is None else torch.tensor([told])
+    if labels is None:
         return ""
-    labels = generators.labels_of(generator, count) if told is None else torch.tensor([told])
-    assert labels is not None
-    kind = "code" if generator.labels_are_codes else "class"
-    shown = [str(label) if kind == "code" else f"{label} ({names[label]})" for label in labels.unique().tolist()]
+    kind = "code" if chosen.generator.labels_are_codes else "class"
+    shown = [str(label) if kind == "code" else f"{label} ({chosen.names[label]})" for label in labels.unique().tolist()]
     return f", {kind} " + ", ".join(shown[:20] + ["…"] * (len(shown) > 20))
-
-
-@contextmanager
-def library_found_anew() -> Iterator[None]:
-    """In here, `ganlib` is the first one on the path. A registered model brings the copy that it was made with, and so
-    an old champion still loads when the networks have changed since; but what is imported already would be taken."""
-    def imported() -> list[str]:
-        return [name for name in sys.modules if name.partition(".")[0] == "ganlib"]
-
-    ours, path = {name: sys.modules.pop(name) for name in imported()}, sys.path[:]
-    try:
-        yield
-    finally:
-        for name in imported():
-            del sys.modules[name]
-        sys.modules.update(ours)
-        sys.path = path
 
 
 def main() -> None:

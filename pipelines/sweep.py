@@ -37,9 +37,9 @@ from ray.tune import TuneError
 
 from ganlib import build
 from ganlib.config import ConfigError, require
+from ganlib.datasets.manifest import condition_of
 from ganlib.datasets.table import read_manifest
 from ganlib.files import require_writable, write_json
-from ganlib.metrics.monitor import Monitor
 from ganlib.metrics.protocol import require_enough
 from ganlib.sampling import generator as generators
 from pipelines.command import command, shortage
@@ -60,7 +60,7 @@ from pipelines.runs.revision import git_revision
 from pipelines.runs.storage import check
 from pipelines.runs.table import prepare
 from pipelines.runs.training import digest, export, only_one, train
-from pipelines.runs.worker import CACHE, MONITOR_SEED, make_monitor
+from pipelines.runs.worker import CACHE, Look, make_look
 from pipelines.sweeps import pictures
 from pipelines.sweeps.log import REPORTS, Log, last_line, of_driver, reports
 from pipelines.sweeps.ranking import COMPLETE, FAILED, STOPPED, Outcome, Row, Scale, rank, show, write_csv
@@ -109,20 +109,20 @@ class Plan:
         self.storage = f"{storage.rstrip('/')}/sweeps/{self.name}" if storage else None
 
     def _check(self, values: dict[str, Any]) -> None:
-        shape, classes = tuple(self.manifest["shape"]), len(self.manifest["classes"])
+        shape, condition = tuple(self.manifest["shape"]), condition_of(self.manifest)
         images = self.manifest["splits"]["train"]["images"]
         in_full: dict[str, Any] = {}  # as the winner will be trained
         for training, cluster in ((self.training, self.cluster), (in_full, self.params.cluster)):
             try:
                 params = params_of(self.space, values, training, cluster)
-                params.run.check(shape, classes, params.cluster.workers, images)
+                params.run.check(shape, condition, params.cluster.workers, images)
             except ConfigError as error:
                 told = ", ".join(f"{name}={value}" for name, value in values.items())
                 raise ConfigError(f"sweep.space: {told} cannot be trained: {error}") from None
 
-    def monitor(self) -> Monitor:
+    def look(self) -> Look:
         """What measures the distances of this sweep."""
-        made = make_monitor(self.params, TABLE, self.directory / CACHE, torch.device("cpu"))
+        made = make_look(self.params, TABLE, self.directory / CACHE, torch.device("cpu"))
         assert made is not None  # since monitor_images is above 0
         return made
 
@@ -225,7 +225,7 @@ def _settings(plan: Plan) -> dict[str, Any]:
 def _prepared(plan: Plan, log: Log) -> tuple[float, dict[str, Any]]:
     """The floor of the distances, and what trials have in common."""
     use_cores()
-    floor = plan.monitor().floor  # what it must know of the real images is made once for all trials
+    floor = plan.look().by.floor  # what it must know of the real images is made once for all trials
     log.mirror.push()
     return floor, {
         "space": plan.space, "sweep": plan.sweep, "training": plan.training, "cluster": plan.cluster,
@@ -249,7 +249,7 @@ def _untrained(plan: Plan, best: Row, log: Log) -> float:
         return math.nan
     log.fetch(best.outcomes[0].name)
     generator, _ = generators.untrained(plan.directory / "trials" / best.outcomes[0].name / "generator")
-    (distance,) = plan.monitor()(functools.partial(generators.excerpt, generator, seed=MONITOR_SEED)).values()
+    (distance,) = plan.look()(generator).values()
     return distance
 
 

@@ -19,7 +19,7 @@ ALLOWED = {
     "networks": {"layers"},
     "augmentations": {"objectives.base"},
     "objectives": {"augmentations", "losses", "penalties"},
-    "training": {"layers.virtual", "objectives.augmented", "objectives.base"},
+    "training": {"datasets.jitter", "layers.virtual", "objectives.augmented", "objectives.base"},
     "sampling": set(),
 }
 # The same of the rooms of pipelines; the commands beside them are free to no one.

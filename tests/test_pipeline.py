@@ -183,3 +183,42 @@ def test_a_sweep_runs_as_a_stage_once_one_is_chosen(project: Path):
         assert "Stage 'sweep' didn't change" in run(project, "dvc", "repro", "sweep")
     finally:
         run(project, sys.executable, "-m", "pipelines.compose", *SMALL)
+
+
+PAIRS = ["preset=pix2pix_openmoji_tiny", "dataset=pairs", "dataset.path=drawings", "dataset.resolution=32",
+         "networks.width=8", "networks.depth=4", "networks.discriminator_width=4", "networks.patch=16",
+         "objective.adversarial_from=0.8", "objective.optimizers.generator.lr=0.003", "training.images=4000",
+         "training.checkpoint_every=2000", "training.ema_half_life=100", "training.monitor_images=20",
+         "training.jitter=0", "evaluation=quick", "evaluation.images=30"]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_from_pairs_of_drawings_to_a_translated_folder(project: Path):
+    """Outlines of boxes and the boxes filled, side by side: measured pair by pair, registered, used on other files."""
+    random, drawings = np.random.default_rng(1), project / "drawings"
+    drawings.mkdir()
+    for number in range(240):
+        pair = np.full((32, 64, 3), 255, np.uint8)
+        top, left = random.integers(2, 14, 2)
+        bottom, right = top + random.integers(6, 16), left + random.integers(6, 16)
+        pair[top:bottom, left:right] = 0
+        pair[top + 1:bottom - 1, left + 1:right - 1] = 255
+        pair[top:bottom, 32 + left:32 + right] = (200, 60, 20)
+        Image.fromarray(pair).save(drawings / f"{number}.png")
+    run(project, sys.executable, "-m", "pipelines.compose", *PAIRS)
+    output = run(project, "dvc", "repro")
+    assert "version 1: champion" in output and "an image 3×32×32" in output
+    metrics = json.loads((project / "evaluation/metrics.json").read_text())
+    assert (metrics["distance"], metrics["failed"]) == ("lpips", None) and metrics["choice"].startswith("lpips_")
+    assert metrics["lpips"]["value"] < metrics["lpips"]["floor"] < metrics["lpips"]["untrained"]
+    assert {"l1", "psnr", "ssim", "colour_histogram", "cosine_efficientnet_lite0"} <= metrics.keys()
+    assert (project / "evaluation/pairs.png").exists() and not (project / "evaluation/interpolation.png").exists()
+
+    (project / "mine").mkdir()
+    for name in ("a.png", "b.png"):
+        Image.open(drawings / "0.png").crop((0, 0, 32, 32)).save(project / "mine" / name)
+    model = "models:/ganlib-drawings@champion"
+    run(project, sys.executable, "-m", "pipelines.translate", "--model", model, "mine", "drawn")
+    first, second = (np.asarray(Image.open(project / "drawn" / name)) for name in ("a.png", "b.png"))
+    assert first.shape == (32, 32, 3) and np.array_equal(first, second)
+    assert first[..., 0].mean() > first[..., 2].mean() + 10  # red, where the drawing was grey

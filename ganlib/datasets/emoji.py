@@ -6,7 +6,7 @@ styles can be learned from them. Of the other splits the pairs are known, by whi
 lies in two of these parts (see `variants`).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from ganlib.condition import Condition
 from ganlib.datasets import images, table
 from ganlib.datasets.fetching import Package, refusal, require_files, rows_of, unpacked
 from ganlib.datasets.images import White
-from ganlib.datasets.variants import Emoji, families
+from ganlib.datasets.variants import SMALL, Emoji, families
 
 TABLE, NOTO, TWEMOJI = "emoji.json", "img/google/64", "img/twitter/64"
 PACKAGES = (
@@ -54,16 +54,21 @@ def prepare(config: Config, directory: Path, progress: Callable[[int, int], None
         rows = [row for row in rows if row["has_img_google"] == row["has_img_twitter"] == "True"]
         for root, folder in ((noto, NOTO), (twemoji, TWEMOJI)):
             require_files(root, [root / folder / row["image"] for row in rows])
-        splits = config.split(families(*([row[key] for row in rows] for key in ("unified", "name", "subcategory"))),
-                              halves=True)
-        halves = splits.pop("source")
-        check({split: len(those) for split, those in splits.items()})
-        done, total = 0, len(rows)
 
-        def read(root: Path, folder: str, positions: np.ndarray) -> np.ndarray:
+        def read(root: Path, folder: str, positions: Sequence[int] | np.ndarray,
+                 shape: tuple[int, int, int] = shape) -> np.ndarray:
             return images.together([root / folder / rows[position]["image"] for position in positions],
                                    lambda path: images.fitted(path, shape, "pad", 255, White()),
                                    lambda failed: refusal(root, failed))
+
+        codes, names, groups = ([row[key] for row in rows] for key in ("unified", "name", "subcategory"))
+        kinds = families(codes, names, groups,
+                         [read(root, folder, range(len(rows)), (3, SMALL, SMALL))
+                          for root, folder in ((noto, NOTO), (twemoji, TWEMOJI))])
+        splits = config.split(kinds, halves=True)
+        halves = splits.pop("source")
+        check({split: len(those) for split, those in splits.items()})
+        done, total = 0, len(rows)
 
         def pieces(positions: np.ndarray) -> Iterator[np.ndarray]:
             nonlocal done

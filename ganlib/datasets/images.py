@@ -54,11 +54,13 @@ def look(path: Path, max_pixels: int = MAX_PIXELS, floats: bool = False, decode:
         if _deep(image):
             values = _values(image)
             if not floats and (values.min() < 0 or values.max() > 65535):
-                raise ValueError("its pixels are numbers beyond 0 … 65535; set dataset.white to what is white")
+                raise ValueError("its pixels are numbers beyond 0 … 65535; set dataset.white to what is "
+                                 "white, or save it with 8 or 16 bits")
             # The values of a PGM are numbers of its own range, which Pillow has brought to 16 bits.
             largest = 65535 if image.format == "PPM" else int(values.max())
         elif image.mode == "F" and not floats:
-            raise ValueError("its pixels are floats, of no agreed range; set dataset.white to what is white")
+            raise ValueError("its pixels are floats, of no agreed range; set dataset.white to what is "
+                             "white, or save it with 8 or 16 bits")
         if decode:
             image.load()
         lies = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5  # on a side, as the camera says

@@ -25,7 +25,7 @@ class Jitter:
     def __init__(self, images: Any, flip: bool = True, jitter: float = 0.12) -> None:
         require(0 <= jitter <= 1, f"jitter: a share by which to enlarge, 0 … 1, is needed, got {jitter}")
         self.images, self.flip, self.jitter = images, flip, jitter
-        self.shape, self.classes, self.condition = images.shape, images.classes, images.condition
+        self.shape, self.condition = images.shape, images.condition
         self.label_counts = images.label_counts
 
     @property
@@ -35,10 +35,6 @@ class Jitter:
 
     def __len__(self) -> int:
         return len(self.images)
-
-    def few(self, per_class: int) -> "Jitter":
-        """The first so many images of each class, jittered."""
-        return Jitter(self.images.few(per_class), self.flip, self.jitter)
 
     def draw(self, seed: int, start: int, count: int, device: str | torch.device = "cpu"
              ) -> tuple[Tensor, Tensor | None]:

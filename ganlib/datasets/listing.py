@@ -30,9 +30,9 @@ class Listing:
     hidden: list[Path]  # folders that are passed over, and hold images
 
 
-def images_below(root: Path, where: str = "dataset.path") -> Listing:
+def images_below(root: Path, where: str = "dataset.path", least: int = 2) -> Listing:
     """All below root, links followed. Hidden files are not in it. ConfigError, which begins with `where`, if root is no
-    folder, holds fewer than 2 images, or has a sub-folder that cannot be read."""
+    folder, holds fewer than the `least` images, or has a sub-folder that cannot be read."""
     if not root.is_dir():
         raise ConfigError(f"{where}: {shown(root)} is not a folder")
     found = Listing([], [], [], [], [], [])
@@ -47,10 +47,10 @@ def images_below(root: Path, where: str = "dataset.path") -> Listing:
         raise ConfigError(f"{where}: cannot be read: "
                           + several([f"{shown(error.filename)} ({error.strerror})" for error in unread])
                           + "; give yourself the right to read them, or move them out of the folder")
-    if len(found.images) < 2:
+    if len(found.images) < least:
         rest = f", and {types(found.others)}" if found.others else ""
         raise ConfigError(f"{where}: {shown(root)} holds {len(found.images)} images of the types "
-                          f"{', '.join(sorted(SUFFIXES))}{rest}; at least 2 are needed")
+                          f"{', '.join(sorted(SUFFIXES))}{rest}; at least {least} must be there")
     for paths in (found.images, found.folders, found.others, found.hidden):
         paths.sort()
     return found

@@ -1,11 +1,12 @@
 """OpenMoji: emoji in colour, and of each its line drawing, which is told (openmoji.org; CC BY-SA 4.0).
 
 2,087 pairs: without variants of the skin, without brands, without flags, whose lines say nothing of their colours, and
-without what has no line drawing. No variant of a training image lies in another split (see `variants`).
+without what has no line drawing. No variant of a training image, and nothing of the same lines, lies in another split
+(see `variants`).
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import numpy as np
 from ganlib.condition import Condition
 from ganlib.datasets import images, table
 from ganlib.datasets.fetching import Package, refusal, require_files, rows_of, unpacked
-from ganlib.datasets.variants import Emoji, families
+from ganlib.datasets.variants import SMALL, Emoji, families
 from ganlib.datasets.vector import rendered, require_renderer
 
 TABLE, COLOUR, LINES = "data/openmoji.json", "color/svg", "black/svg"
@@ -41,14 +42,16 @@ def prepare(config: Config, directory: Path, progress: Callable[[int, int], None
     require_renderer()
     with unpacked(PACKAGE, config.path) as (root, source):
         rows = _chosen(root)
-        splits = config.split(families(*([row[key] for row in rows] for key in ("hexcode", "annotation", "subgroups"))))
+
+        def drawn(folder: str, positions: Sequence[int] | np.ndarray, side: int = config.resolution) -> np.ndarray:
+            paths = [root / folder / f"{rows[position]['hexcode']}.svg" for position in positions]
+            return images.together(paths, lambda path: rendered(path, side), lambda failed: refusal(root, failed))
+
+        codes, names, groups = ([row[key] for row in rows] for key in ("hexcode", "annotation", "subgroups"))
+        kinds = families(codes, names, groups, [drawn(LINES, range(len(rows)), SMALL)])
+        splits = config.split(kinds)
         check({split: len(those) for split, those in splits.items()})
         done = 0
-
-        def drawn(folder: str, positions: np.ndarray) -> np.ndarray:
-            paths = [root / folder / f"{rows[position]['hexcode']}.svg" for position in positions]
-            return images.together(paths, lambda path: rendered(path, config.resolution),
-                                   lambda failed: refusal(root, failed))
 
         def chunks(positions: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
             nonlocal done

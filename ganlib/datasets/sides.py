@@ -73,10 +73,11 @@ def sides_of(root: Path, found: Listing) -> Sides:
 
 def require_names(sides: Sides) -> None:
     """ConfigError that names all images which have no pair."""
-    for here, there, words in ((sides.a, sides.b, "A have no B"), (sides.b, sides.a, "B have no A")):
-        lonely = sorted(here.keys() - there.keys(), key=natural)
-        require(not lonely, f"dataset.path: {len(lonely)} images of {words}: {several(map(shown, lonely))}; give both "
-                "the same name, or write dataset.paired=false if they are no pairs")
+    lonely = {words: sorted(here.keys() - there.keys(), key=natural)
+              for here, there, words in ((sides.a, sides.b, "A have no B"), (sides.b, sides.a, "B have no A"))}
+    told = [f"{len(names)} images of {words}: {several(map(shown, names))}" for words, names in lonely.items() if names]
+    require(not told, f"dataset.path: {', and '.join(told)}; give both the same name, or write dataset.paired=false if "
+            "they are no pairs")
 
 
 def require_sizes(root: Path, sides: Sides, looks: Mapping[Path, Look], size: tuple[int, int]) -> None:
@@ -88,7 +89,8 @@ def require_sizes(root: Path, sides: Sides, looks: Mapping[Path, Look], size: tu
                if width % 2 or not 0.9 < (width / 2 / height) / (size[1] / size[0]) < 1.1]
         require(not odd, f"dataset.path: {len(odd)} images are no A and B side by side, each of the shape "
                 f"{size[1]}×{size[0]}: {several(odd)}; make them twice as wide as that, set dataset.resolution=[height,"
-                "width] to the shape of A and B, or put these into two folders A and B")
+                "width] to the shape of A and B, or put these into two folders A and B (with train and test within "
+                "them)")
         return
     unequal = [f"{shown(name)} (A {_times(looks[path])}, B {_times(looks[sides.b[name]])})"
                for name, path in sides.a.items() if looks[path].size != looks[sides.b[name]].size]

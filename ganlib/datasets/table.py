@@ -297,7 +297,7 @@ def _check_captions(what: str, captions: Sequence[str] | None, count: int, condi
         require(condition.kind != "text", f"{what}: there are none, and texts are told; give the text of each vector")
         return
     require(len(captions) == count, f"{what}: {len(captions)} of them, and {count} images; give one for each")
-    empty = [place for place, text in enumerate(captions) if not text.strip()]
+    empty = [place for place, text in enumerate(captions) if not isinstance(text, str) or not text.strip()]
     require(not empty, f"{what}: {len(empty)} are empty, first that of image {(empty or [0])[0]}; write a text of each")
 
 

@@ -28,6 +28,9 @@ SAME = {"1F934": "1F478", "1F936": "1F385", "1FAC3": "1F930", "1FAC4": "1F930", 
 # What is a variant of another where there are people beside it: holding hands, kiss, couple with heart, Claus, feeding.
 WITH_PEOPLE = {"1F91D": "1F46B", "1F48B-2764": "1F48F", "2764": "1F491", "1F384": "1F385", "1F37C": "1F931"}
 
+SMALL = 32  # px: the side of drawings that are compared
+ALIKE = 2e-4  # mean squared difference of values in [0, 1]
+
 
 @dataclass(frozen=True)
 class Emoji:
@@ -35,7 +38,7 @@ class Emoji:
 
     path: the folder with its unpacked npm package; None: fetched by npm. resolution: side of the images. test_share,
     validation_share: parts of the emoji that are these splits; which ones depends on their codes and names and the
-    seed, and variants are in the same one.
+    seed. Variants, and what is drawn alike, are in the same one.
     """
 
     path: str | None = None
@@ -64,9 +67,12 @@ class Emoji:
         return splits
 
 
-def families(codes: Sequence[str], names: Sequence[str], groups: Sequence[str]) -> list[str]:
+def families(codes: Sequence[str], names: Sequence[str], groups: Sequence[str], drawings: Sequence[np.ndarray] = ()
+             ) -> list[str]:
     """The family of each emoji, by its code points (1F468-200D-1F33E), or by its name within a group of emoji, from
-    which the words for gender, age and direction are taken. Those that share one or the other are one family."""
+    which the words for gender, age and direction are taken; and by how it is drawn, in sets of drawings, uint8
+    (N, C, H, W) each: hearts of two colours have one line drawing, as people have whose hair differs. Those that share
+    any of these are one family."""
     first: dict[str, int] = {}
     parent = list(range(len(codes)))
 
@@ -75,11 +81,29 @@ def families(codes: Sequence[str], names: Sequence[str], groups: Sequence[str]) 
             place = parent[place]
         return place
 
+    def join(a: int, b: int) -> None:
+        mine, theirs = root(a), root(b)
+        parent[max(mine, theirs)] = min(mine, theirs)
+
     for place, (code, name, group) in enumerate(zip(codes, names, groups, strict=True)):
         for key in (_of_code(code), f"{group}/{_of_name(name)}"):
-            mine, theirs = root(place), root(first.setdefault(key, place))
-            parent[max(mine, theirs)] = min(mine, theirs)
+            join(place, first.setdefault(key, place))
+    for of_one_kind in drawings:
+        for a, b in alike(of_one_kind):
+            join(a, b)
     return [codes[root(place)] for place in range(len(codes))]
+
+
+def alike(drawings: np.ndarray) -> list[tuple[int, int]]:
+    """The pairs (a, b), a < b, among drawings uint8 (N, C, H, W) that are the same to the eye."""
+    values = drawings.reshape(len(drawings), -1).astype(np.float32) / 255
+    squares = np.square(values).sum(1)
+    found = []
+    for start in range(0, len(values), 256):
+        block = values[start : start + 256]
+        error = (squares[start : start + 256, None] + squares - 2 * block @ values.T) / values.shape[1]
+        found += [(start + int(a), int(b)) for a, b in np.argwhere(error < ALIKE) if start + a < b]
+    return found
 
 
 def _of_name(name: str) -> str:

@@ -5,6 +5,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import batch_norm
 from torch.nn.utils.parametrizations import spectral_norm
 
 from ganlib import collectives
@@ -51,6 +52,21 @@ class SyncBatchNorm2d(nn.modules.batchnorm._BatchNorm):
         return normalized.to(input.dtype)
 
 
+class InstanceNorm2d(nn.GroupNorm):
+    """Each channel of each image normalised by itself. In channels_last each image is a batch of its own to batch norm,
+    whose kernel takes half the time of group norm's there."""
+
+    def __init__(self, channels: int, affine: bool = True):
+        super().__init__(channels, channels, affine=affine)
+
+    def forward(self, input: Tensor) -> Tensor:
+        last = input.is_contiguous(memory_format=torch.channels_last) and not input.is_contiguous()
+        if not last or input.shape[2:].numel() == 1:
+            return super().forward(input)
+        return torch.cat([batch_norm(image, None, None, self.weight, self.bias, training=True, eps=self.eps)
+                          for image in input.split(1)])
+
+
 def norm2d(name: Norm, channels: int, affine: bool = True) -> nn.Module:
     """The layer that follows a convolution of `channels` outputs; "spectral" lies on the convolution itself.
     `affine`: with a learned scale and shift per channel."""
@@ -66,7 +82,7 @@ def norm2d(name: Norm, channels: int, affine: bool = True) -> nn.Module:
         case "group":  # of 8 channels, or of fewer if 8 does not divide them
             return nn.GroupNorm(channels // math.gcd(channels, 8), channels, affine=affine)
         case "instance":
-            return nn.GroupNorm(channels, channels, affine=affine)
+            return InstanceNorm2d(channels, affine)
         case _:
             return nn.Identity()
 

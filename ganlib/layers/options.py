@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from ganlib.condition import NOTHING, Condition, of_classes
 from ganlib.config import require, within
 from ganlib.layers.minibatch import Minibatch
 from ganlib.layers.priors import Prior
 
-# Who is told what of a label, from the paper that each name stands for:
+# Who is told what of a class, or of a text, from the paper that each name stands for:
 #   concat      both players, at their inputs: CGAN, Mirza & Osindero 2014, arXiv:1411.1784
 #   projection  both, the generator by conditional normalisation, the discriminator by an inner product: Miyato & Koyama
 #               2018, arXiv:1802.05637
@@ -38,14 +39,18 @@ class Options:
             require(self.latent > self.code_continuous, f"code_continuous: {self.code_continuous} codes leave no noise "
                     f"in a latent of {self.latent}; write latent={self.code_continuous + 62}")
 
-    def labels(self, classes: int) -> int:
-        """The number of labels that are told or guessed, on data of so many classes; 0 if there are none."""
+    def told(self, condition: Condition) -> Condition:
+        """What is told, or guessed, on data that comes with this condition."""
         match self.conditioning:
             case "none":
-                return 0
+                return NOTHING
             case "code":
-                return self.code_classes
+                return of_classes(self.code_classes)
             case name:
-                require(classes > 0, f"networks.conditioning: {name} needs labels, and this data has none; write none, "
-                        "or code, which makes labels of its own")
-                return classes
+                require(bool(condition), f"networks.conditioning: {name} needs labels, and this data has none; write "
+                        "none, or code, which makes labels of its own")
+                require(condition.kind != "image", f"networks.conditioning: {name} is for classes and texts, and this "
+                        "data tells images; take networks=unet or resnet, or write none")
+                require(condition.kind == "class" or name in ("concat", "projection"), f"networks.conditioning: {name} "
+                        "is for classes, and this data tells texts; write concat or projection")
+                return condition

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
+from ganlib.condition import Condition
+
 SIZE = 16  # of the reference batch
 
 
@@ -40,35 +42,36 @@ class VirtualBatchNorm2d(nn.Module):
 
 
 class Reference(nn.Module):
-    """The fixed batch: inputs (SIZE, ...) and their labels; of `real` images, once `refer` has given them."""
+    """The fixed batch: inputs (SIZE, ...) and their conditions; of `real` images, once `refer` has given them."""
 
     samples: Tensor
-    label: Tensor
+    label: Tensor  # named when conditions were labels alone: generators on disk have it by this name
 
-    def __init__(self, samples: Tensor, classes: int, real: bool = False):
+    def __init__(self, samples: Tensor, told: Condition, real: bool = False):
         super().__init__()
         self.real = real
         self.register_buffer("samples", samples)
-        self.register_buffer("label", torch.arange(SIZE) % max(classes, 1))
+        texts = told.kind == "text"
+        self.register_buffer("label", torch.randn(SIZE, told.size) if texts else torch.arange(SIZE) % max(told.size, 1))
 
-    def forward(self, network: Callable[..., Tensor], inputs: Tensor, label: Tensor | None) -> Tensor:
+    def forward(self, network: Callable[..., Tensor], inputs: Tensor, condition: Tensor | None) -> Tensor:
         """What `network` makes of the inputs when the reference batch passes through in front of them."""
-        if label is not None:
-            label = torch.cat([self.label, label])
-        return network(torch.cat([self.samples.to(inputs.dtype), inputs]), label)[SIZE:]
+        if condition is not None:
+            condition = torch.cat([self.label, condition])
+        return network(torch.cat([self.samples.to(inputs.dtype), inputs]), condition)[SIZE:]
 
     @torch.no_grad()
-    def set(self, samples: Tensor, label: Tensor | None) -> None:
+    def set(self, samples: Tensor, condition: Tensor | None) -> None:
         """Take the first SIZE samples; all of them over again, if they are fewer."""
         first = torch.arange(SIZE, device=samples.device) % len(samples)
         self.samples.copy_(samples[first])
-        if label is not None:
-            self.label.copy_(label[first])
+        if condition is not None and condition.shape[1:] == self.label.shape[1:]:  # else it is told none
+            self.label.copy_(condition[first])
 
 
-def refer(networks: Iterable[nn.Module], images: Tensor, label: Tensor | None) -> None:
+def refer(networks: Iterable[nn.Module], images: Tensor, condition: Tensor | None) -> None:
     """Give the networks that have a reference batch of real images this one (N, C, H, W), the same on every worker,
     before the first move."""
     for module in (module for network in networks for module in network.modules()):
         if isinstance(module, Reference) and module.real:
-            module.set(images, label)
+            module.set(images, condition)

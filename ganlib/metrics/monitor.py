@@ -15,6 +15,7 @@ from ganlib import collectives
 from ganlib.config import require
 from ganlib.metrics.features import Extractor, extract
 from ganlib.metrics.frechet import frechet_distance
+from ganlib.metrics.pairs import pair_distance, trivial
 from ganlib.metrics.protocol import Protocol, differences
 from ganlib.metrics.statistics import Statistics, load, save
 
@@ -76,6 +77,35 @@ class Monitor:
         start, end = total * rank // workers, total * (rank + 1) // workers
         mine = Statistics.from_features(extract(self.extractor, sample(start, end - start))[0])
         return reduce(Statistics.merge, _of_all(mine, self.extractor.device))
+
+
+class PairMonitor:
+    """As `Monitor`, for images whose right answer is known: called with the same kind of function, it gives
+    {"lpips_190": mean distance} of the images to their `truth` uint8 (N, C, H, W). Its `floor` is what the `sources`,
+    from which they are drawn, reach themselves."""
+
+    def __init__(self, extractor: Extractor, truth: np.ndarray, sources: np.ndarray, real_split: str, seed: int,
+                 data_sha256: str, ema: bool = True) -> None:
+        require(len(truth) >= collectives.workers(), f"training.monitor_images: each worker needs at least one image; "
+                f"write {collectives.workers()} or more, or 0 to switch the distance off")
+        self.distance, self.truth = pair_distance(extractor), truth
+        self.device = extractor.device
+        self.name = f"{self.distance.name}_{len(truth)}"
+        self.protocol = Protocol(
+            distance=self.name, extractor=extractor.name, weights_sha256=extractor.weights_sha256,
+            resize=extractor.resize, resize_method=extractor.resize_method, real_split=real_split,
+            real_images=len(truth), generated_images=len(truth), quantisation="uint8", ema=ema, truncation=1.0,
+            seed=seed, data_sha256=data_sha256, pairs=self.distance.about,
+        )  # fmt: skip
+        self.floor_images = len(truth)
+        known = trivial(sources, truth.shape[1:])
+        self.floor = self(lambda start, count: known[start : start + count])[self.name]
+
+    def __call__(self, sample: Callable[[int, int], Tensor]) -> dict[str, float]:
+        rank, workers, total = collectives.rank(), collectives.workers(), len(self.truth)
+        start, end = total * rank // workers, total * (rank + 1) // workers
+        mine = self.distance.measure(np.array(self.truth[start:end]), sample(start, end - start)).double().sum()
+        return {self.name: float(collectives.gather(mine.view(1).to(self.device)).sum()) / total}
 
 
 def _piece(images: np.ndarray, start: int, count: int) -> Tensor:

@@ -7,16 +7,17 @@ Images are uint8 (N, 1 or 3, H, W), the truth first; all numbers are the same th
 
 from collections.abc import Callable
 from math import exp
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ganlib.metrics import lpips
 from ganlib.metrics.arrays import image_pairs, pair, require_images, untyped
 from ganlib.metrics.features import NAMES, Extractor, extract
-from ganlib.metrics.lpips import LPIPS, lpips_distance
+from ganlib.metrics.lpips import LPIPS
 from ganlib.metrics.uncertainty import Interval, mean_interval
 
 BETTER: dict[str, Literal["low", "high"]] = {
@@ -89,27 +90,59 @@ def total_variation(p: Tensor, q: Tensor) -> float:
     return float((p - q).abs().sum() / 2)
 
 
-def pair_intervals(truth: Tensor | np.ndarray, output: Tensor | np.ndarray, extractor: Extractor,
-                   perceptual: LPIPS | None = None, groups: int = 20, confidence: float = 0.95, seed: int = 0,
-                   batch_size: int = 16, progress: Callable[[int], object] | None = None) -> dict[str, Interval]:
+class PairDistance(NamedTuple):
+    """The distance that pairs are compared by, smaller being better: its name, what it depends on, for a protocol, and
+    the function of truth and output, uint8 (N, 1 or 3, H, W) each → (N,)."""
+
+    name: str
+    about: str
+    measure: Callable[[Tensor | np.ndarray, Tensor | np.ndarray], Tensor]
+
+
+def pair_distance(extractor: Extractor) -> PairDistance:
+    """LPIPS where its weights are installed; else the cosine distance of the extractor's features."""
+    if network := lpips.installed():
+        network = network.to(extractor.device)
+        return PairDistance("lpips", f"LPIPS 0.1 of AlexNet, weights {lpips.SHA256[:12]}, {lpips.RESIZE_METHOD}",
+                            lambda truth, output: lpips.lpips_distance(truth, output, network))
+    return PairDistance(
+        f"cosine_{extractor.name}", "cosine distance of features",
+        lambda truth, output: cosine_distance(*(extract(extractor, images)[0] for images in (truth, output))))
+
+
+def trivial(sources: Tensor | np.ndarray, shape: tuple[int, int, int]) -> Tensor:
+    """What a translation has to beat: the images that it is given, uint8 (N, 1 or 3, H′, W′), themselves, as uint8 of
+    `shape` (C, H, W); by bicubic interpolation, where that is of another size."""
+    images = untyped(sources)
+    if images.shape[2:] != shape[1:]:
+        resized = F.interpolate(images.float(), shape[1:], mode="bicubic", antialias=True)
+        images = resized.round().clamp(0, 255).to(torch.uint8)
+    if images.shape[1] > shape[0]:
+        images = images.float().mean(1, keepdim=True).round().to(torch.uint8)
+    return images.expand(-1, shape[0], -1, -1).contiguous()
+
+
+def pair_intervals(truth: Tensor | np.ndarray, output: Tensor | np.ndarray, features: tuple[Tensor, Tensor],
+                   extractor: str, perceptual: LPIPS | None = None, groups: int = 20, confidence: float = 0.95,
+                   seed: int = 0, batch_size: int = 16, progress: Callable[[int], object] | None = None
+                   ) -> dict[str, Interval]:
     """All numbers of N ≥ groups pairs, by name (BETTER says which way is better), with their noise: `lpips` where
-    its network is given, `l1`, `psnr`, `ssim` where a side has its 11 px, `cosine_<extractor>`, and
-    `colour_histogram`, the total variation between the histograms of all pixels of either set, which sees colours that
-    are right on the whole and in the wrong places.
+    its network is given, `l1`, `psnr`, `ssim` where a side has its 11 px, `cosine_<extractor>` of the `features` (N, d)
+    of both, and `colour_histogram`, the total variation between the histograms of all pixels of either set, which sees
+    colours that are right on the whole and in the wrong places.
 
     The groups of the jackknife are of pairs, and depend on N and the seed alone: those of another model of the same
-    truth are the same. `progress` is told of 2 N images for the extractor and, with LPIPS, N pairs.
+    truth are the same. `progress` is told of N pairs, with LPIPS.
     """
     each = {
         "l1": l1(truth, output),
         "psnr": psnr(truth, output),
-        f"cosine_{extractor.name}": cosine_distance(*(extract(extractor, images, batch_size, progress)[0]
-                                                      for images in (truth, output))),
+        f"cosine_{extractor}": cosine_distance(*features),
     }
     if min(truth.shape[2:]) >= WINDOW:
         each["ssim"] = ssim(truth, output)
     if perceptual:
-        each["lpips"] = lpips_distance(truth, output, perceptual, batch_size, progress)
+        each["lpips"] = lpips.lpips_distance(truth, output, perceptual, batch_size, progress)
     found = {name: mean_interval(values, groups, confidence, seed) for name, values in each.items()}
     histograms = torch.cat([colour_histograms(truth), colour_histograms(output)], 1)
     found["colour_histogram"] = mean_interval(histograms, groups, confidence, seed,

@@ -91,6 +91,7 @@ class Protocol:
     chosen_by: str | None = None
     choosing_images: int | None = None
     labels: str | None = None  # of conditional generators
+    pairs: str | None = None  # of what has a known answer: what is compared with it, and by which network
 
 
 class ProtocolMismatch(ConfigError):

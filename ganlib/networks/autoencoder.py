@@ -9,6 +9,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from ganlib.condition import NOTHING, Condition
 from ganlib.config import require, within
 from ganlib.layers import players
 from ganlib.layers.norms import MIXING, Norm
@@ -43,7 +44,7 @@ class Config:
 class Discriminator(nn.Module):
     """Images (N, C, H, W) in [−1, 1] → reconstruction errors (N,), and the codes (N, hidden)."""
 
-    energy, told_labels, classes = True, False, 0
+    energy, told, classes = True, NOTHING, 0
 
     def __init__(self, config: Config, encoder: nn.Module, features: int, decoder: players.Generator):
         super().__init__()
@@ -53,7 +54,7 @@ class Discriminator(nn.Module):
         self.encoder = nn.Sequential(encoder, nn.Flatten(), nn.Linear(features, config.hidden))
         self.decoder = decoder
 
-    def forward(self, images: Tensor, label: Tensor | None = None) -> Verdict:
+    def forward(self, images: Tensor, condition: Tensor | None = None) -> Verdict:
         code = self.encoder(images)
         error = (images - self.decoder(code)).flatten(1).float()
         # Without the small number, the length of a perfect reconstruction's error would have no finite derivative.
@@ -61,7 +62,7 @@ class Discriminator(nn.Module):
         return Verdict(energy, features=code, embedding=code)
 
 
-def build(config: Config, shape: tuple[int, int, int], classes: int = 0) -> dict[str, nn.Module]:
+def build(config: Config, shape: tuple[int, int, int], condition: Condition = NOTHING) -> dict[str, nn.Module]:
     """One network per role, for images of `shape` (C, H, W). The decoder has the architecture of the generator. Labels
     are not used."""
     encoder: nn.Module

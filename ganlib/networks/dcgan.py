@@ -4,13 +4,13 @@ which is 4 to 7 pixels at its base. Its fig. 1 has a width of 128 at 64 pixels, 
 import math
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
+from ganlib.condition import NOTHING, Condition
 from ganlib.config import ConfigError, require, within
 from ganlib.layers import players
-from ganlib.layers.labels import Sequence
+from ganlib.layers.conditions import Sequence
+from ganlib.layers.initialization import normal_002
 from ganlib.layers.norms import Norm, constrained, norm2d
 from ganlib.layers.options import Options
 
@@ -51,8 +51,8 @@ def _doublings(side: int) -> int:
 class Generator(players.Generator):
     """z (N, latent), standard normal → images (N, C, H, W) in [−1, 1]."""
 
-    def __init__(self, config: Config, shape: tuple[int, int, int], classes: int = 0):
-        super().__init__(config, classes, config.generator_norm)
+    def __init__(self, config: Config, shape: tuple[int, int, int], condition: Condition = NOTHING):
+        super().__init__(config, condition, config.generator_norm)
         self.base, doublings = stages(shape)
         channels = config.width * 2 ** (doublings - 1)
         self.bottom = channels
@@ -65,19 +65,19 @@ class Generator(players.Generator):
             layers += [self.norm(channels), nn.ReLU(inplace=True)]
         layers += [nn.ConvTranspose2d(channels, shape[0], 4, stride=2, padding=1), nn.Tanh()]
         self.layers = Sequence(*layers)
-        self.apply(_initialize)
+        self.apply(normal_002)
 
-    def paint(self, z: Tensor, label: Tensor | None) -> Tensor:
-        bottom = self.project(self.tell(z, label)).view(-1, self.bottom, *self.base)
-        return self.layers(bottom, label)
+    def paint(self, z: Tensor, condition: Tensor | None) -> Tensor:
+        bottom = self.project(self.tell(z, condition)).view(-1, self.bottom, *self.base)
+        return self.layers(bottom, condition)
 
 
 class Discriminator(players.Discriminator):
     """Images (N, C, H, W) in [−1, 1] → scores (N,), and the last feature maps, flattened."""
 
-    def __init__(self, config: Config, shape: tuple[int, int, int], classes: int = 0):
+    def __init__(self, config: Config, shape: tuple[int, int, int], condition: Condition = NOTHING):
         norm = config.discriminator_norm
-        super().__init__(config, shape, classes, norm)
+        super().__init__(config, shape, condition, norm)
         base, doublings = stages(shape)
         channels = config.width
         first = nn.Conv2d(shape[0] + self.planes, channels, 4, stride=2, padding=1)  # without batch norm: sec. 3
@@ -88,28 +88,12 @@ class Discriminator(players.Discriminator):
             channels *= 2
         self.layers = nn.Sequential(*layers)
         self.make_heads(channels * math.prod(base))
-        self.apply(_initialize)
+        self.apply(normal_002)
 
-    def describe(self, images: Tensor, label: Tensor | None) -> Tensor:
-        return self.layers(self.tell(images, label)).flatten(1)
-
-
-@torch.no_grad()
-def _initialize(module: nn.Module) -> None:
-    """All weights N(0, 0.02), those of batch norm N(1, 0.02): the paper's sec. 3 and its authors' code."""
-    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-        # Spectral norm comes last: it begins with the singular vectors of the weight that it finds.
-        if spectral := parametrize.is_parametrized(module):
-            parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)
-        nn.init.normal_(module.weight, 0.0, 0.02)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
-        if spectral:
-            constrained("spectral", module)
-    elif isinstance(module, nn.modules.batchnorm._BatchNorm) and module.affine:
-        nn.init.normal_(module.weight, 1.0, 0.02)
+    def describe(self, images: Tensor, condition: Tensor | None) -> Tensor:
+        return self.layers(self.tell(images, condition)).flatten(1)
 
 
-def build(config: Config, shape: tuple[int, int, int], classes: int = 0) -> dict[str, nn.Module]:
-    """One network per role, for images of `shape` (C, H, W) in so many classes (0: without labels)."""
-    return {"generator": Generator(config, shape, classes), "discriminator": Discriminator(config, shape, classes)}
+def build(config: Config, shape: tuple[int, int, int], condition: Condition = NOTHING) -> dict[str, nn.Module]:
+    """One network per role, for images of `shape` (C, H, W) that come with this condition."""
+    return {"generator": Generator(config, shape, condition), "discriminator": Discriminator(config, shape, condition)}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from ganlib.condition import NOTHING, Condition
 from ganlib.config import within
 from ganlib.layers import players
 from ganlib.layers.options import Options
@@ -33,28 +34,28 @@ def hidden(inputs: int, config: Config) -> nn.Sequential:
 class Generator(players.Generator):
     """z (N, latent), standard normal → images (N, C, H, W) in [−1, 1]. Every label enters beside z."""
 
-    def __init__(self, config: Config, shape: tuple[int, int, int], classes: int = 0):
-        super().__init__(config, classes, conditional_norms=False)
+    def __init__(self, config: Config, shape: tuple[int, int, int], condition: Condition = NOTHING):
+        super().__init__(config, condition, conditional_norms=False)
         self.shape = shape
         self.hidden = hidden(self.inputs, config)
         self.out = nn.Linear(config.width, math.prod(shape))
 
-    def paint(self, z: Tensor, label: Tensor | None) -> Tensor:
-        return self.out(self.hidden(self.tell(z, label))).tanh().view(-1, *self.shape)
+    def paint(self, z: Tensor, condition: Tensor | None) -> Tensor:
+        return self.out(self.hidden(self.tell(z, condition))).tanh().view(-1, *self.shape)
 
 
 class Discriminator(players.Discriminator):
     """Images (N, C, H, W) in [−1, 1] → scores (N,), and the last hidden activations (N, width)."""
 
-    def __init__(self, config: Config, shape: tuple[int, int, int], classes: int = 0):
-        super().__init__(config, shape, classes)
+    def __init__(self, config: Config, shape: tuple[int, int, int], condition: Condition = NOTHING):
+        super().__init__(config, shape, condition)
         self.hidden = hidden(math.prod(shape) + self.planes, config)
         self.make_heads(config.width)
 
-    def describe(self, images: Tensor, label: Tensor | None) -> Tensor:
-        return self.hidden(self.tell(images.flatten(1), label))
+    def describe(self, images: Tensor, condition: Tensor | None) -> Tensor:
+        return self.hidden(self.tell(images.flatten(1), condition))
 
 
-def build(config: Config, shape: tuple[int, int, int], classes: int = 0) -> dict[str, nn.Module]:
-    """One network per role, for images of `shape` (C, H, W) in so many classes (0: without labels)."""
-    return {"generator": Generator(config, shape, classes), "discriminator": Discriminator(config, shape, classes)}
+def build(config: Config, shape: tuple[int, int, int], condition: Condition = NOTHING) -> dict[str, nn.Module]:
+    """One network per role, for images of `shape` (C, H, W) that come with this condition."""
+    return {"generator": Generator(config, shape, condition), "discriminator": Discriminator(config, shape, condition)}

@@ -9,8 +9,9 @@ import math
 
 from torch import Tensor, nn
 
+from ganlib.condition import NOTHING, Condition
 from ganlib.layers import players
-from ganlib.layers.labels import Sequence
+from ganlib.layers.conditions import Sequence
 from ganlib.layers.norms import constrained, norm2d
 from ganlib.networks import dcgan
 from ganlib.networks.dcgan import Config
@@ -40,8 +41,8 @@ def encoder(config: Config, inputs: int, shape: tuple[int, int, int]) -> tuple[n
 class Generator(players.Generator):
     """z (N, latent), standard normal → images (N, C, H, W) in [−1, 1]."""
 
-    def __init__(self, config: Config, shape: tuple[int, int, int], classes: int = 0):
-        super().__init__(config, classes, config.generator_norm)
+    def __init__(self, config: Config, shape: tuple[int, int, int], condition: Condition = NOTHING):
+        super().__init__(config, condition, config.generator_norm)
         self.base, doublings = stages(shape)
         channels = self.bottom = config.width * 2**doublings
         self.project = nn.Linear(self.inputs, channels * math.prod(self.base))
@@ -53,23 +54,23 @@ class Generator(players.Generator):
         layers += [nn.Conv2d(channels, 4 * shape[0], 3, padding=1), nn.PixelShuffle(2), nn.Tanh()]
         self.layers = Sequence(*layers)
 
-    def paint(self, z: Tensor, label: Tensor | None) -> Tensor:
-        bottom = self.project(self.tell(z, label)).view(-1, self.bottom, *self.base)
-        return self.layers(bottom, label)
+    def paint(self, z: Tensor, condition: Tensor | None) -> Tensor:
+        bottom = self.project(self.tell(z, condition)).view(-1, self.bottom, *self.base)
+        return self.layers(bottom, condition)
 
 
 class Discriminator(players.Discriminator):
     """Images (N, C, H, W) in [−1, 1] → scores (N,), and the last feature maps, flattened."""
 
-    def __init__(self, config: Config, shape: tuple[int, int, int], classes: int = 0):
-        super().__init__(config, shape, classes, config.discriminator_norm)
+    def __init__(self, config: Config, shape: tuple[int, int, int], condition: Condition = NOTHING):
+        super().__init__(config, shape, condition, config.discriminator_norm)
         self.layers, features = encoder(config, shape[0] + self.planes, shape)
         self.make_heads(features)
 
-    def describe(self, images: Tensor, label: Tensor | None) -> Tensor:
-        return self.layers(self.tell(images, label)).flatten(1)
+    def describe(self, images: Tensor, condition: Tensor | None) -> Tensor:
+        return self.layers(self.tell(images, condition)).flatten(1)
 
 
-def build(config: Config, shape: tuple[int, int, int], classes: int = 0) -> dict[str, nn.Module]:
-    """One network per role, for images of `shape` (C, H, W) in so many classes (0: without labels)."""
-    return {"generator": Generator(config, shape, classes), "discriminator": Discriminator(config, shape, classes)}
+def build(config: Config, shape: tuple[int, int, int], condition: Condition = NOTHING) -> dict[str, nn.Module]:
+    """One network per role, for images of `shape` (C, H, W) that come with this condition."""
+    return {"generator": Generator(config, shape, condition), "discriminator": Discriminator(config, shape, condition)}

@@ -10,29 +10,54 @@ import torch
 from torch import Tensor, nn
 
 from ganlib.augmentations.base import Augmentation
+from ganlib.condition import NOTHING
 from ganlib.config import ConfigError
-from ganlib.objectives.base import Batch, Fakes, Images, Networks, Noise, Objective, Optimizers, Phase, Stats
+from ganlib.objectives.base import WHOLE, Batch, Images, Networks, Noise, Objective, Optimizers, Phase, Stats
 
 Side = Literal["real", "fake"]
 
 
 class Seen(nn.Module):
     """A discriminator D that is shown T(x) where it is asked about x, T being drawn anew at each look but those of
-    `looking_at`. What else is asked of it, D answers itself."""
+    `looking_at`. Of a pair it is shown (T(x), T(y)), both under one draw. What else is asked of it, D answers itself.
+    """
 
     def __init__(self, discriminator: nn.Module, augmentation: Augmentation, noise: Noise):
         super().__init__()
-        self.discriminator, self.noise = discriminator, noise
+        self.discriminator, self.noise, self.looks = discriminator, noise, 0
         self.augment = functools.partial(augmentation)  # no child: its buffers are none of D's
 
+    @property
+    def back(self) -> "Seen":
+        """D of the way back, behind the same augmentation."""
+        return Seen(self.discriminator.back, self.augment, self.noise)  # type: ignore[arg-type]
+
     def forward(self, images: Tensor, *others: Any, **options: Any) -> Any:
+        if self._of_pairs:
+            self.looks += 1
+            return self._pair((f"look {self.looks}",), images, *others, **options)
         return self.discriminator(self.augment(images, self.noise), *others, **options)
 
     def look(self, sides: tuple[Side, ...], images: Tensor, *others: Any, **options: Any) -> Any:
         """See `looking_at`."""
-        parts = zip(images.chunk(len(sides)), sides, strict=True)
-        seen = torch.cat([self.augment(part, self.noise.stream(side)) for part, side in parts])
-        return self.discriminator(seen, *others, **options)
+        if self._of_pairs:
+            return self._pair(sides, images, *others, **options)
+        return self.discriminator(self._drawn(sides, images), *others, **options)
+
+    @property
+    def _of_pairs(self) -> bool:
+        return getattr(self.discriminator, "told", NOTHING).kind == "image"
+
+    def _pair(self, draws: tuple[str, ...], images: Tensor, condition: Tensor, **options: Any) -> Any:
+        # Alike in channels too, or one of the two would take more numbers from the same draw.
+        channels = max(images.shape[1], condition.shape[1])
+        seen = (self._drawn(draws, x.expand(-1, channels, -1, -1))[:, : x.shape[1]] for x in (images, condition))
+        return self.discriminator(*seen, **options)
+
+    def _drawn(self, draws: tuple[str, ...], images: Tensor) -> Tensor:
+        """As many parts of the images, each under the draw of that name."""
+        parts = zip(images.chunk(len(draws)), draws, strict=True)
+        return torch.cat([self.augment(part, self.noise.stream(draw)) for part, draw in parts])
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -75,14 +100,17 @@ class Augmented(Objective):
     def bind(self, networks: Networks, images: Images, optimizers: Optimizers) -> None:
         self.objective.bind(networks, images, optimizers)
 
-    def fakes(self, networks: Networks, batch: Batch) -> Fakes:
+    def fakes(self, networks: Networks, batch: Batch) -> Any:
         return self.objective.fakes(networks, batch)
 
     @torch.no_grad()
     def advance(self, phase: Phase, networks: Networks, stats: Stats, images_seen: int) -> None:
         self.objective.advance(phase, networks, stats, images_seen)
         if phase.name == "D":
-            self.augmentation.advance(stats, images_seen, images_seen - self.images_seen)
+            images = images_seen - self.images_seen
+            if phase.window != WHOLE:  # of those before its first step it has seen nothing
+                images = images * (self.images_seen > 0)
+            self.augmentation.advance(stats, images_seen, images)
             self.images_seen.fill_(images_seen)
 
     def _loss(self, phase: Phase, networks: Networks, batch: Batch) -> tuple[Tensor, Stats]:

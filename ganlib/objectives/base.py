@@ -9,18 +9,22 @@ import torch
 from torch import Tensor, nn
 
 from ganlib import seeds
+from ganlib.condition import Condition
 from ganlib.config import require
 
 Networks = Mapping[str, Any]  # role → nn.Module; docs/extending.md lists what objectives read of them
 Optimizers = Mapping[str, torch.optim.Optimizer]  # role → its own
-MODEL = "generator"  # the role that is averaged, exported and sampled
-Stats = dict[str, Tensor]  # metric → detached scalar
+# metric → detached scalar, this worker's mean; or samples (N, ...) made in the move, for `Objective.advance` alone
+Stats = dict[str, Tensor]
+WHOLE = (0.0, 1.0)  # of a run
 
 
 class Images(Protocol):
     """Real images: `ganlib.datasets.table.Table` is one."""
 
-    classes: tuple[str, ...]
+    @property
+    def condition(self) -> Condition:
+        """What each comes with."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -28,16 +32,17 @@ class Images(Protocol):
 
     @property
     def label_counts(self) -> tuple[int, ...]:
-        """How many images there are of each class; () without labels."""
+        """How many images there are of each class; () without classes."""
 
     @property
     def sha256(self) -> str:
-        """Of pixels and labels: a run is not gone on with on other images."""
+        """Of pixels and conditions: a run is not gone on with on other images."""
 
     def __len__(self) -> int: ...
 
     def draw(self, seed: int, start: int, count: int, device: torch.device) -> tuple[Tensor, Tensor | None]:
-        """Positions [start, start + count) of the endless shuffled sequence: float images in [−1, 1] and labels."""
+        """Positions [start, start + count) of the endless shuffled sequence: float images in [−1, 1], and
+        what they come with."""
 
 
 class Noise:
@@ -79,7 +84,7 @@ class Fakes(NamedTuple):
 
     images: Tensor  # (N, C, H, W)
     z: Tensor  # (N, latent), standard normal
-    label: Tensor | None  # (N,) int64: the class, or the categorical code, that the generator was told
+    condition: Tensor | None  # (N, ...): what the generator was told; of InfoGAN's the categorical code (N,) int64
 
 
 @dataclass
@@ -87,9 +92,9 @@ class Batch:
     """What a phase sees: this worker's share of a batch of N real images, and randomness of its own."""
 
     real: Tensor  # (N, C, H, W), in [-1, 1]
-    label: Tensor | None  # (N,) int64
+    condition: Tensor | None  # (N, ...): what comes with each, of a `ganlib.condition.Condition`
     noise: Noise
-    fakes: Fakes | None = None  # with the generator's graph, if the loop shares them between the phases
+    fakes: Any = None  # what `Objective.fakes` gives, with its graph, if the loop shares them between the phases
 
 
 class Phase(NamedTuple):
@@ -100,9 +105,13 @@ class Phase(NamedTuple):
     loss: Callable[[Networks, Batch], tuple[Tensor, Stats]]  # mean over the batch; pure
     every: int = 1  # in batches: the generator moves every n_critic, lazy regularisation every 16
     schedule: Callable[[int], int] | None = None  # in place of `every`: see `due`
+    window: tuple[float, float] = WHOLE  # the part of the run that it belongs to, as shares
 
-    def due(self, number: int) -> int:
-        """At batch `number`, from 1: how many batches since the last move, this one included; 0 if it is not due."""
+    def due(self, number: int, done: float | None = None) -> int:
+        """At batch `number`, from 1: how many batches since the last move, this one included; 0 if it is not due.
+        `done`: the share of the run that lies behind; without it, the window does not count."""
+        if done is not None and not self.window[0] <= done < self.window[1]:
+            return 0
         if self.schedule is not None:
             return self.schedule(number)
         return self.every if number % self.every == 0 else 0
@@ -116,9 +125,13 @@ class Optimizer:
     lr: float = 2e-4
     betas: tuple[float, float] = (0.5, 0.999)  # adam only
     decay: Literal["constant", "linear", "cosine"] = "constant"  # of lr, down to 0 at the last image
+    decay_from: float = 0.0  # the share of the run for which lr stays as it is before it decays
 
     def __post_init__(self) -> None:
         require(self.lr > 0, f"lr: must be above 0, got {self.lr:g}; 2e-4 is usual")
+        require(0 <= self.decay_from < 1, f"decay_from: must lie in [0, 1), got {self.decay_from:g}")
+        require(not self.decay_from or self.decay != "constant", "decay_from: a constant lr does not decay; write "
+                "decay: linear, or 0")
         require(all(0 <= beta < 1 for beta in self.betas), f"betas: each must lie in [0, 1), got {self.betas}")
 
 
@@ -140,12 +153,13 @@ class Objective(nn.Module, abc.ABC):
         """Called once before the first batch, and before a checkpoint is restored: make the buffers whose shape depends
         on the networks, and keep what is needed of the others. Raise ConfigError if the images do not have it."""
 
-    def fakes(self, networks: Networks, batch: Batch) -> Fakes:
+    def fakes(self, networks: Networks, batch: Batch) -> Any:
         """The generated batch that the phases may share, with the generator's graph."""
         raise NotImplementedError(f"{type(self).__name__} cannot share fakes; set training.share_fakes=false")
 
     @torch.no_grad()
     def advance(self, phase: Phase, networks: Networks, stats: Stats, images_seen: int) -> None:
-        """Called after each phase's step, with statistics already averaged over the workers: the only place where the
-        objective's state changes, or a parameter is moved by anything but an optimizer (weight clipping).
-        `images_seen` counts those of this batch, too."""
+        """Called after each phase's step, with its statistics averaged over the workers, and the samples among them
+        gathered from all, in the order of the global batch: the only place where the objective's state changes, or a
+        parameter is moved by anything but an optimizer (weight clipping). `images_seen` counts those of this batch,
+        too."""

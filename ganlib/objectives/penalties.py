@@ -49,7 +49,7 @@ def penalty(name: str, discriminator: Any, batch: Batch, fake: Tensor | None) ->
     places."""
 
     def score(images: Tensor) -> Tensor:
-        return discriminator(images, batch.label).score
+        return discriminator(images, batch.condition).score
 
     with torch.autocast(batch.real.device.type, enabled=False):
         return PENALTIES[name](score, batch, None if fake is None else fake.float()).mean()

@@ -35,12 +35,13 @@ class Config:
     real_target: float = 1.0  # below 1: one-sided label smoothing
     margin: float | None = None  # of energy_margin; null: the loss's own
     adversarial_weight: float = 1.0  # of the adversarial loss in the generator's; 0 leaves it to the terms
+    adversarial_from: float = 0.0  # the share of the run in which the generator learns from terms alone, before
     optimizers: dict[str, Optimizer] = field(
         default_factory=lambda: {"generator": Optimizer(), "discriminator": Optimizer()}
     )
 
     def __post_init__(self) -> None:
-        require(self.loss in LOSSES, f"loss: there is no {self.loss!r}{suggest(self.loss, LOSSES)}")
+        require(self.loss in LOSSES, f"loss: {self.loss!r} is not a choice{suggest(self.loss, LOSSES)}")
         loss = LOSSES[self.loss]
         for name in self.penalties:
             require(name in PENALTIES, f"penalties.{name}: there is no such penalty{suggest(name, PENALTIES)}")
@@ -53,6 +54,10 @@ class Config:
         require(self.clip is None or self.clip > 0, f"clip: must be above 0, got {self.clip}; null switches it off")
         require(self.adversarial_weight >= 0,
                 f"adversarial_weight: must not be negative, got {self.adversarial_weight:g}")
+        require(0 <= self.adversarial_from < 1,
+                f"adversarial_from: must lie in [0, 1), got {self.adversarial_from:g}; 0 is from the start")
+        require(not (self.warm_up and self.adversarial_from), "warm_up: it counts from the start of the run, and "
+                "adversarial_from begins later; take one of the two")
         require(0.5 < self.real_target <= 1, f"real_target: must lie in (0.5, 1], got {self.real_target:g}")
         require(self.real_target == 1 or "real_target" in loss.options,
                 f"real_target: {self.loss} has no targets to smooth; write 1.0")
@@ -83,20 +88,27 @@ class Config:
 TERMS = "objectives.terms"
 
 
-def judge(discriminator: Any, real: Tensor, fake: Tensor, labels: tuple[Tensor | None, Tensor | None]
+def teaches_generator(term: Term) -> bool:
+    """Whether it has a part in the generator's loss."""
+    return type(term).generator is not Term.generator
+
+
+def judge(discriminator: Any, real: Tensor, fake: Tensor, conditions: tuple[Tensor | None, Tensor | None]
           ) -> tuple[Verdict, Verdict]:
     """The verdicts on both halves: in one pass if the discriminator judges each image by itself, else in two, since
-    batch statistics over reals and fakes together are not those of either. `labels`: of the reals, of the fakes."""
+    batch statistics over reals and fakes together are not those of either. `conditions`: of the reals, of the fakes."""
     if discriminator.mixes_batch:
-        return looking_at(discriminator, "real")(real, labels[0]), looking_at(discriminator, "fake")(fake, labels[1])
-    label = torch.cat(labels) if discriminator.told_labels else None  # type: ignore[arg-type]
-    both = looking_at(discriminator, "real", "fake")(torch.cat([real, fake]), label)
+        at_real, at_fake = looking_at(discriminator, "real"), looking_at(discriminator, "fake")
+        return at_real(real, conditions[0]), at_fake(fake, conditions[1])
+    condition = torch.cat(conditions) if discriminator.told else None  # type: ignore[arg-type]
+    both = looking_at(discriminator, "real", "fake")(torch.cat([real, fake]), condition)
     of_real, of_fake = zip(*((None, None) if output is None else output.chunk(2) for output in both), strict=True)
     return Verdict(*of_real), Verdict(*of_fake)
 
 
 class TwoPlayer(Objective):
-    """Moves: D (the adversarial loss, the terms, and the penalties of every batch), D_<penalty> (each lazy one), G."""
+    """Moves: D (the adversarial loss, the terms, and the penalties of every batch), D_<penalty> (each lazy one), G; and
+    before `adversarial_from` G_alone, of the terms that need no discriminator."""
 
     def __init__(self, config: Config):
         super().__init__()
@@ -126,16 +138,18 @@ class TwoPlayer(Objective):
         return dataclasses.replace(optimizer, lr=share * optimizer.lr, betas=(first**share, second**share))
 
     def phases(self) -> tuple[Phase, ...]:
+        start, n_critic = self.config.adversarial_from, self.config.n_critic
+        game = (start, 1.0)
         lazy = [
-            Phase(f"D_{name}", ("discriminator",), functools.partial(self.regularize, name), penalty.every)
+            Phase(f"D_{name}", ("discriminator",), functools.partial(self.regularize, name), penalty.every, window=game)
             for name, penalty in self.lazy.items()
         ]
-        n_critic = self.config.n_critic
         schedule = wgan_warm_up(n_critic) if self.config.warm_up else None
         return (
-            Phase("D", ("discriminator",), self.judge_step),
+            Phase("D", ("discriminator",), self.judge_step, window=game),
             *lazy,
-            Phase("G", ("generator",), self.generate_step, n_critic, schedule),
+            Phase("G", ("generator",), self.generate_step, n_critic, schedule, game),
+            *([Phase("G_alone", ("generator",), self.terms_step, window=(0.0, start))] if start else []),
         )
 
     def check(self, networks: Networks) -> None:
@@ -152,6 +166,12 @@ class TwoPlayer(Objective):
                 "needs a discriminator whose score is an energy; set networks=autoencoder" if self.loss.energy else
                 "needs a discriminator that tells reals from fakes, and an autoencoder's score is an energy; "
                 "set networks=subpixel, dcgan or mlp"))
+        if hasattr(generator, "back"):
+            raise ConfigError("networks.directions: this game trains one direction alone; write 1, or take "
+                              "objective=cyclegan")
+        if not discriminator.told.paired:
+            raise ConfigError("networks.conditioning: concat shows the discriminator pairs, and this data has none; "
+                              "write none, or take objective=cyclegan")
         for name, term in self._terms.items():
             term.check(networks)
             if self.config.unroll and type(term).discriminator is not Term.discriminator:
@@ -165,10 +185,13 @@ class TwoPlayer(Objective):
             if teacher not in self.terms:
                 raise ConfigError("networks.conditioning: the discriminator has a head to tell labels, and no term "
                                   f"that trains it; take objective={game}, or write none")
-        teaches = any(type(term).generator is not Term.generator for term in self._terms.values())
+        teaches = any(teaches_generator(term) for term in self._terms.values())
         if not self.config.adversarial_weight and not teaches:
             raise ConfigError("objective.adversarial_weight: at 0 the generator learns from terms alone, and none of "
                               "these is for it; add feature_matching, or write 1")
+        if self.config.adversarial_from and not self._terms_alone:
+            raise ConfigError("objective.adversarial_from: until then the generator learns from terms that need no "
+                              "discriminator, and there is none; add reconstruction, or write 0")
 
     def bind(self, networks: Networks, images: Images, optimizers: Optimizers) -> None:
         self.running = optimizers.get("discriminator")
@@ -176,18 +199,18 @@ class TwoPlayer(Objective):
             term.bind(networks, images)
 
     def fakes(self, networks: Networks, batch: Batch) -> Fakes:
-        """Of the classes of the reals, for a generator that is told the class; of random codes for InfoGAN's."""
+        """Of the conditions of the reals, for a generator that is told them; of random codes for InfoGAN's."""
         generator = networks["generator"]
         z = batch.noise.normal(generator.latent)
-        label = batch.label if generator.classes else None
+        condition = batch.condition if generator.told else None
         if generator.labels_are_codes:
-            label = batch.noise.integers(generator.classes)
-        return Fakes(generator(z, label), z, label)
+            condition = batch.noise.integers(generator.classes)
+        return Fakes(generator(z, condition), z, condition)
 
     def judge_step(self, networks: Networks, batch: Batch) -> tuple[Tensor, Stats]:
         """The discriminator's loss, with the terms, and the penalties that are due on every batch."""
         fakes = self._detached_fakes(networks, batch)
-        real, fake = judge(networks["discriminator"], batch.real, fakes.images, (batch.label, fakes.label))
+        real, fake = judge(networks["discriminator"], batch.real, fakes.images, (batch.condition, fakes.condition))
         loss = self._adversarial(real.score.float(), fake.score.float()).mean()
         stats = {
             "D/loss": loss.detach(),
@@ -215,12 +238,18 @@ class TwoPlayer(Objective):
         """The generator's loss, with the terms."""
         fakes = self.fakes(networks, batch) if batch.fakes is None else batch.fakes
         discriminator = self._opponent(networks, batch, fakes)
-        fake = discriminator(fakes.images, fakes.label)
-        real = discriminator(batch.real, batch.label) if self.generator_needs_real else None
+        fake = discriminator(fakes.images, fakes.condition)
+        real = discriminator(batch.real, batch.condition) if self.generator_needs_real else None
         loss = self._generator_loss(fake.score.float(), None if real is None else real.score.float())
         stats = {"G/loss": loss.detach()}
         move = Move(networks, batch, fakes, real, fake, self._adversarial, stats)
         return self.config.adversarial_weight * loss + self._add_terms("generator", move), stats
+
+    def terms_step(self, networks: Networks, batch: Batch) -> tuple[Tensor, Stats]:
+        """The generator's terms that need no discriminator."""
+        fakes = self.fakes(networks, batch) if batch.fakes is None else batch.fakes
+        move = Move(networks, batch, fakes, None, Verdict(torch.empty(0)), self._adversarial, {})
+        return self._add_terms("generator", move, self._terms_alone), move.stats
 
     @torch.no_grad()
     def advance(self, phase: Phase, networks: Networks, stats: Stats, images_seen: int) -> None:
@@ -257,15 +286,20 @@ class TwoPlayer(Objective):
             return networks["discriminator"]
 
         def loss(play: Any) -> Tensor:
-            real, fake = judge(play, batch.real, fakes.images, (batch.label, fakes.label))
+            real, fake = judge(play, batch.real, fakes.images, (batch.condition, fakes.condition))
             return self._adversarial(real.score.float(), fake.score.float()).mean()
 
         slowed, steps = self.optimizers["discriminator"], self.config.unroll
         return unrolled(networks["discriminator"], loss, slowed, steps, self.running)
 
-    def _add_terms(self, player: Literal["discriminator", "generator"], move: Move) -> Tensor:
+    @property
+    def _terms_alone(self) -> dict[str, Term]:
+        return {name: term for name, term in self._terms.items() if teaches_generator(term) and not term.needs_verdict}
+
+    def _add_terms(self, player: Literal["discriminator", "generator"], move: Move,
+                   terms: dict[str, Term] | None = None) -> Tensor:
         total = torch.zeros((), device=move.batch.real.device)
-        for name, term in self._terms.items():
+        for name, term in (self._terms if terms is None else terms).items():
             if (value := getattr(term, player)(move)) is not None:
                 move.stats[f"{player[0].upper()}/{name}"] = value.detach()
                 total = total + value

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ganlib import build, files, seeds
+from ganlib.condition import NOTHING, Condition, of_classes
 from ganlib.config import ConfigError, require, suggest, take
 
 WEIGHTS, ABOUT = "generator.safetensors", "generator.json"
@@ -32,16 +34,23 @@ class Description:
     classes: tuple[str, ...]  # their names
     seed: int
     label_counts: tuple[int, ...] = ()  # training images of each class; older files have none
+    condition: Condition | None = None  # what training images come with; in older files the classes say it
 
     def __post_init__(self) -> None:
         require("name" in self.networks, "networks.name: missing")
         require(all(1 <= size <= LARGEST for size in self.shape), f"shape: numbers from 1 to {LARGEST} are needed, got "
                 f"{list(self.shape)}")
+        require(self.told.classes == len(self.classes), f"condition: {self.told}, and {len(self.classes)} classes")
         counts = self.label_counts
         require(not counts or len(counts) == len(self.classes), f"label_counts: {len(counts)} of them, and "
                 f"{len(self.classes)} classes")
         require(all(0 <= count < 2**53 for count in counts) and (not counts or sum(counts) > 0),
                 f"label_counts: numbers of images are needed, got {list(counts)}")
+
+    @property
+    def told(self) -> Condition:
+        """What the training images come with."""
+        return self.condition or of_classes(len(self.classes))
 
 
 def save(directory: Path, generator: nn.Module, description: dict[str, Any]) -> None:
@@ -74,10 +83,10 @@ def untrained(directory: Path) -> tuple[nn.Module, dict[str, Any]]:
     kept = files.read_json(path, AGAIN)
     description = take(Description, kept, str(path), AGAIN)
     try:
-        networks = build.networks(description.networks, description.shape, len(description.classes), description.seed)
+        networks = build.networks(description.networks, description.shape, description.told, description.seed)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}; {AGAIN}") from None
-    generator: Any = networks["generator"]
+    generator: Any = networks[build.MODEL]
     generator.label_counts = description.label_counts
     return generator.eval(), kept
 
@@ -88,7 +97,7 @@ def digest(directory: Path) -> str:
 
 
 def label_of(generator: Any, names: Sequence[str], wanted: int | str) -> int:
-    """The label that `wanted` is: the name of a class, which counts first, or a number. `names`: of the classes; codes
+    """The class that `wanted` is: the name of a class, which counts first, or a number. `names`: of the classes; codes
     have none. ConfigError, with the nearest name, if there is no such label."""
     require(generator.classes > 0, "label: this generator is unconditional; leave it out")
     names = () if generator.labels_are_codes else names
@@ -108,12 +117,17 @@ def latents(generator: Any, count: int, seed: int) -> Tensor:
 
 
 def labels_of(generator: Any, count: int, start: int = 0) -> Tensor | None:
-    """The labels (count,) of images start … start + count: each as often as among the training images, so that what is
-    generated can be compared with real images; of codes, all equally often. None for a generator that is told none.
+    """The classes (count,) of images start … start + count: each as often as among the training images, so that what is
+    generated can be compared with real images; of codes, all equally often. None for a generator that is told nothing;
+    ConfigError for one that goes by texts or images.
 
     No chance is in it: the labels of any piece of the sequence have the shares that they should have, within one or two
     images. Where `generator.label_counts` is missing, all labels count alike.
     """
+    if generator.told.kind in ("text", "image"):
+        raise ConfigError(f"count: this generator goes by {generator.told}, and cannot make images of a number alone; "
+                          + ("give it images, as `python -m pipelines.translate` does" if generator.told.kind == "image"
+                             else "give it texts"))
     if not generator.classes:
         return None
     known = () if generator.labels_are_codes else getattr(generator, "label_counts", ())
@@ -123,58 +137,85 @@ def labels_of(generator: Any, count: int, start: int = 0) -> Tensor | None:
 
 
 def truncates(generator: Any) -> bool:
-    """Whether latents nearer to their mean make other images. On a sphere they do not: there all have one length."""
-    return getattr(generator, "prior", "normal") != "sphere"
+    """Whether latents nearer to their mean make other images. On a sphere they do not: there all have one length; nor
+    where there are no latents, or images to go by beside them."""
+    return walks(generator) and getattr(generator, "prior", "normal") != "sphere"
+
+
+def walks(generator: Any) -> bool:
+    """Whether its images are those of latents in a space that one can walk through: not so those of a translator."""
+    return generator.told.kind != "image"
+
+
+def translator_of(generator: Any, back: bool = False) -> Any:
+    """The network that translates images; with `back`, that of the way back. ConfigError where there is none."""
+    told = getattr(generator, "told", NOTHING)  # those of older revisions, and of classes outside, have none
+    require(told.kind == "image", f"this generator makes its images of noise{f' and {told}' if told else ''}, and "
+            "translates none; draw from it with `python -m pipelines.sample`")
+    if not back:
+        return generator
+    require(hasattr(generator, "back"), "back: this translator knows one direction alone; leave it out, or train one "
+            "with networks.directions=2")
+    return generator.back
 
 
 @torch.inference_mode()
-def decode(generator: nn.Module, z: Tensor, labels: Tensor | None = None, batch_size: int = 256) -> Tensor:
-    """Latents (N, latent) → uint8 images (N, C, H, W) on the CPU."""
+def decode(generator: Any, z: Tensor, conditions: Tensor | None = None) -> Tensor:
+    """Latents (N, latent), and conditions (N, ...) if it is told any, images in uint8 or in [−1, 1] → uint8 images
+    (N, C, H, W) on the CPU."""
     device = next(generator.parameters()).device
-    parts = []
-    for start in range(0, len(z), batch_size):
-        label = None if labels is None else labels[start : start + batch_size].to(device)
-        parts.append(to_uint8(generator(z[start : start + batch_size].to(device), label)).cpu())
+    parts, pixels = [], math.prod(generator.told.sides or (1,))
+    size = max(1, min(256, 2**22 // pixels))  # of 256 px, 64 at a time
+    for start in range(0, len(z), size):
+        told = None if conditions is None else conditions[start : start + size].to(device)
+        if told is not None and told.dtype == torch.uint8:
+            told = told.to(torch.float32).mul_(1 / 127.5).sub_(1)
+        parts.append(to_uint8(generator(z[start : start + size].to(device), told)).cpu())
     return torch.cat(parts)
 
 
-def sample(
-    generator: nn.Module,
-    count: int,
-    seed: int,
-    labels: Tensor | None = None,
-    truncation: float = 1.0,
-    batch_size: int = 256,
-) -> Tensor:
-    """uint8 images (count, C, H, W), with labels as the training images have them unless `labels` (count,), each of 0 …
-    classes − 1, are given. `truncation` scales the latents towards their mean: below 1, less variety. ConfigError for
-    what this generator cannot give."""
+def sample(generator: Any, asked: int | Tensor, seed: int, truncation: float = 1.0, start: int = 0) -> Tensor:
+    """uint8 images (N, C, H, W), a pure function of generator, seed and what is `asked`: so many images, of classes as
+    the training images have them; or one for each of these conditions (N, ...), as `Condition` says, but that images
+    are uint8.
+
+    `truncation` scales the latents towards their mean: below 1, less variety. With `start`, the images from there on of
+    the endless sequence that begins without it. ConfigError for what this generator cannot give."""
+    count = asked if isinstance(asked, int) else len(asked)
     if count < 1:
         raise ConfigError(f"count: at least 1 image must be asked for, got {count}")
     if not 0 <= truncation <= 1:
         raise ConfigError(f"truncation: must lie in [0, 1], got {truncation:g}; 1 switches it off")
     if truncation < 1 and not truncates(generator):
         raise ConfigError(f"truncation: {truncation:g} would change nothing on the sphere of networks.prior=sphere; "
-                          "write 1, or train with networks.prior=normal")
-    if labels is not None:
-        require_labels(generator, labels, count)
-    told = labels_of(generator, count) if labels is None else labels
-    return decode(generator, truncation * latents(generator, count, seed), told, batch_size)
+                          "write 1, or train with networks.prior=normal" if walks(generator) else
+                          "truncation: this generator translates images, and has no latents to scale; leave it out")
+    if isinstance(asked, int):
+        conditions = labels_of(generator, count, start)
+    else:
+        require_told(generator)
+        generator.told.require_fit(asked)
+        conditions = asked
+    return decode(generator, truncation * latents(generator, start + count, seed)[start:], conditions)
 
 
-def require_labels(generator: Any, labels: Tensor, count: int) -> None:
-    """ConfigError unless these are labels (count,) that the generator can be told."""
-    require(generator.classes > 0, "labels: this generator is unconditional; leave them out")
-    require(labels.shape == (count,) and labels.dtype == torch.int64, f"labels: int64 of shape ({count},) are needed, "
-            f"one an image, got {labels.dtype} of shape {tuple(labels.shape)}")
-    wrong = labels[(labels < 0) | (labels >= generator.classes)]
-    require(not len(wrong), f"labels: 0 … {generator.classes - 1} is needed, got {wrong.tolist()[:3]}")
+def require_told(generator: Any) -> None:
+    """ConfigError unless this generator goes by conditions."""
+    require(bool(generator.told), "this generator makes its images of noise alone, and cannot go by labels, texts or "
+            "images; ask for a number of images")
 
 
-def excerpt(generator: nn.Module, start: int, count: int, seed: int) -> Tensor:
-    """The images start … start + count of the endless sequence that `sample` begins, uint8 (count, C, H, W)."""
-    z = latents(generator, start + count, seed)[start:]
-    return decode(generator, z, labels_of(generator, count, start))
+def asked(generator: Any, table: Any, count: int) -> int | Tensor:
+    """What to ask a generator for, to get images like those of a `Table`: so many, in the shares of its training
+    images; or, of texts or images, the conditions of so many of the table's, evenly spread (all, if it has no more)."""
+    if generator.told.kind not in ("text", "image"):
+        return count
+    return torch.from_numpy(np.array(table.evenly(count).conditions))
+
+
+def piece(asked: int | Tensor, start: int, count: int) -> int | Tensor:
+    """What is asked for from there on."""
+    return count if isinstance(asked, int) else asked[start : start + count]
 
 
 def to_uint8(images: Tensor) -> Tensor:

@@ -4,12 +4,14 @@ Not DistributedDataParallel: with several networks, alternating moves, double ba
 use, it stops ("Expected to have finished reduction in the prior iteration") or is silently wrong.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+from ganlib import collectives
 
 
 @dataclass(frozen=True)
@@ -35,16 +37,19 @@ class Workers:
         parts = flat.split([tensor.numel() for tensor in tensors])
         return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
-    def average_gradients(self, parameters: Iterable[nn.Parameter], extra: Sequence[Tensor]) -> list[Tensor]:
-        """Average the gradients in place, and return the averages of the scalars `extra` from the same collective.
+    def average_gradients(self, parameters: Iterable[nn.Parameter], stats: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Average the gradients in place, and return the averages of the scalars among `stats` from the same
+        collective; samples (N, ...) among them are those of all workers, by rank.
 
         Parameters without a gradient have taken no part in this move, on any worker: they are left alone.
         """
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        averaged = self.average([*gradients, *extra])
+        scalars = [name for name, value in stats.items() if value.ndim == 0]
+        averaged = self.average([*gradients, *(stats[name] for name in scalars)])
         if self.count > 1:
             torch._foreach_copy_(gradients, averaged[: len(gradients)])
-        return averaged[len(gradients) :]
+        means = dict(zip(scalars, averaged[len(gradients) :], strict=True))
+        return {name: means[name] if name in means else collectives.gather(value) for name, value in stats.items()}
 
     @torch.no_grad()
     def broadcast(self, modules: Iterable[nn.Module]) -> None:

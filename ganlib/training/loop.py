@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from ganlib import seeds
+from ganlib.build import MODEL
 from ganlib.config import require
-from ganlib.objectives.base import MODEL, Batch, Images, Networks, Noise, Stats
+from ganlib.objectives.base import Batch, Images, Networks, Noise, Stats
 from ganlib.training import optimizers, precision
 from ganlib.training import state as checkpoints
 from ganlib.training.distributed import Workers
@@ -46,11 +47,11 @@ def train(
     NotFinite before any parameter moves on a loss or a gradient that is not.
     """
     workers, device, settings = Workers.current(), torch.device(device), run.training
-    run.check(images.shape, len(images.classes), workers.count, len(images))
+    run.check(images.shape, images.condition, workers.count, len(images))
     batch_size, share = settings.batch_size, settings.batch_size // workers.count
     dtype = precision.resolve(settings.precision, device)
 
-    networks, movers, objective = begin(run, images, device)
+    networks, movers, objective, images = begin(run, images, device)
     average = MovingAverage(networks[MODEL], settings.ema_half_life, settings.ema_rampup)
     players = {role: list(networks[role].parameters()) for role in movers}
     state = checkpoints.RunState({
@@ -61,7 +62,7 @@ def train(
     if directory:
         require(hasattr(images, "sha256"), "images: with a directory they need a `sha256`, a text that tells them from "
                 "others, so that a run does not go on with other images")
-        identity = run.identity(images.shape, len(images.classes), workers.count) | {"data": images.sha256}
+        identity = run.identity(images.shape, images.condition, workers.count) | {"data": images.sha256}
         stored = checkpoints.load(directory, identity)
     images_seen = state.restore(stored) if stored else 0
     if images_seen >= settings.images:
@@ -84,9 +85,10 @@ def train(
 
     while images_seen < settings.images:
         number = images_seen // batch_size + 1  # of this batch, from 1: what is due every 16 falls on the 16th
-        due = [phase for phase in phases if phase.due(number)]
-        real, label = images.draw(run.seed, images_seen + workers.rank * share, share, device)
-        batch = Batch(real.contiguous(memory_format=torch.channels_last), label, noise("fakes"))
+        done = images_seen / settings.images
+        due = [phase for phase in phases if phase.due(number, done)]
+        real, condition = images.draw(run.seed, images_seen + workers.rank * share, share, device)
+        batch = Batch(real.contiguous(memory_format=torch.channels_last), condition, noise("fakes"))
         if settings.share_fakes and any(MODEL in phase.trains for phase in due):
             let_move((MODEL,))
             with precision.autocast(dtype, device):
@@ -99,12 +101,12 @@ def train(
                 loss, stats = phase.loss(networks, batch)
             loss.backward()
             trained = [parameter for role in phase.trains for parameter in players[role]]
-            loss, *values = workers.average_gradients(trained, [loss.detach(), *stats.values()])
-            stats = dict(zip(stats, values, strict=True))
+            stats = workers.average_gradients(trained, {"loss": loss.detach(), **stats})
             moving = [movers[role] for role in phase.trains]
-            guard.watch(phase.name, loss, [p.grad for p in trained if p.grad is not None], moving, images_seen)
+            gradients = [parameter.grad for parameter in trained if parameter.grad is not None]
+            guard.watch(phase.name, stats.pop("loss"), gradients, moving, images_seen)
             for role in phase.trains:
-                optimizers.set_learning_rate(movers[role], objective.optimizers[role], images_seen / settings.images)
+                optimizers.set_learning_rate(movers[role], objective.optimizers[role], done)
                 movers[role].step()
                 movers[role].zero_grad(set_to_none=True)
             objective.advance(phase, networks, stats, images_seen + batch_size)
@@ -149,6 +151,8 @@ class _Means:
 
     def add(self, stats: Stats) -> None:
         for name, value in stats.items():
+            if value.ndim:  # samples
+                continue
             self._sums[name] = self._sums[name] + value if name in self._sums else value
             self._counts[name] = self._counts.get(name, 0) + 1
 

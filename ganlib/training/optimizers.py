@@ -22,7 +22,9 @@ def build(config: Optimizer, parameters: Iterable[nn.Parameter]) -> torch.optim.
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, config: Optimizer, done: float) -> None:
-    """`done` in [0, 1]: linear decay is lr·(1 − done), cosine lr·½(1 + cos π·done)."""
+    """`done` in [0, 1], of the run: linear decay is lr·(1 − t), cosine lr·½(1 + cos π·t), where t is the share that is
+    done of what comes after `decay_from`."""
+    done = max(0.0, done - config.decay_from) / (1 - config.decay_from)
     factor = {"constant": 1.0, "linear": 1 - done, "cosine": 0.5 * (1 + math.cos(math.pi * done))}[config.decay]
     for group in optimizer.param_groups:
         group["lr"] = config.lr * factor

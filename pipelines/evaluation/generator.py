@@ -16,10 +16,8 @@ from ganlib.config import ConfigError, require
 from ganlib.datasets.table import Table
 from ganlib.files import replacing
 from ganlib.metrics import (
-    Statistics,
     classification_accuracy_score,
     classifier,
-    frechet_distance,
     intra_class_distance,
     memorization,
     perceptual_path_length,
@@ -30,7 +28,8 @@ from ganlib.metrics.features import Extractor
 from ganlib.metrics.protocol import Evaluation, ProtocolMismatch, require_equal
 from ganlib.sampling import generator as generators
 from pipelines.evaluation import illustrations
-from pipelines.evaluation.measure import curve_of, distance_of, enough_of_each, numbers, run
+from pipelines.evaluation.headline import Seen
+from pipelines.evaluation.measure import curve_of, enough_of_each, numbers, pair_numbers, run, told
 from pipelines.evaluation.names import safe
 from pipelines.evaluation.reference import CLASSIFIER, Reference, others_of
 from pipelines.runs.bar import images_bar
@@ -50,6 +49,7 @@ class Generated(NamedTuple):
     images: Tensor
     features: Tensor
     logits: Tensor
+    for_choice: Seen  # what is compared with the images that generators are chosen by: the same, unless of conditions
     seen: Tensor | None  # the class of each image; None where the data has no labels
     shares: dict[str, float]  # of the classes
 
@@ -63,7 +63,7 @@ def evaluate(evaluation: Evaluation, model: Path = MODEL, reference: Path = REFE
     generated = _generated(generator, real)
     metrics = with_floors(measured(generator, generated, model, real), real)
     choice, shares = real.choice, generated.shares
-    result = {"generator_sha256": generators.digest(model), "distance": real.network.distance, "choice": choice,
+    result = {"generator_sha256": generators.digest(model), "distance": real.headline.name, "choice": choice,
               "failed": failure(choice, metrics[choice]), "cautions": real.stored["cautions"], **metrics,
               **({"class_shares": shares} if shares else {}),
               "protocol": {**dataclasses.asdict(real.protocol), "ema": description.ema}}
@@ -84,8 +84,9 @@ def measured_again(evaluation: Evaluation, model: Path, reference: Path = REFERE
     require(tuple(description["shape"]) == real.train.shape, f"it makes images of another shape than {shape}")
     told = generator.classes and not generator.labels_are_codes
     require(not told or classes == real.train.classes, f"it was trained on other classes: {', '.join(classes)}")
-    fake, _ = run(real.network, _sample(generator, evaluation), evaluation, "images of the champion")
-    entry = with_floors({real.choice: _to_choose_by(fake, _untrained(model, real), real)}, real)[real.choice]
+    made = _seen(generator, real, real.chosen_by, evaluation.images, "images of the champion")
+    entry = with_floors({real.choice: _to_choose_by(made, _untrained(model, real, real.chosen_by), real)}, real)
+    entry = entry[real.choice]
     return entry | {"failed": failure(real.choice, entry)}
 
 
@@ -93,17 +94,23 @@ def measured(generator: Any, generated: Generated, model: Path, real: Reference)
     """All numbers of a generator, without their floors: the distance to report and the one to choose by first."""
     network, evaluation = real.network, real.evaluation
     metrics = numbers(network, evaluation, real.features["test"], generated.features, generated.logits)
-    untrained = _untrained(model, real)
-    of_test = Statistics.from_features(real.features["test"])
-    metrics[network.distance]["untrained"] = frechet_distance(of_test, untrained)
-    metrics[real.choice] = _to_choose_by(generated.features, untrained, real)
+    if real.headline.pairs:
+        metrics |= pair_numbers(network, evaluation, real.of_test, Seen(generated.images, generated.features))
+        if hasattr(generator, "back"):
+            metrics |= {f"{name}_back": entry for name, entry in _way_back(generator, real).items()}
+    untrained = _untrained(model, real, real.test)
+    metrics[real.headline.name]["untrained"] = real.headline.value(real.of_test, untrained)
+    if real.asks:
+        untrained = _untrained(model, real, real.chosen_by)
+    metrics[real.choice] = _to_choose_by(generated.for_choice, untrained, real)
     metrics["memorization"] = copied(real.train, real.test, generated.images)
-    length, noise = path_length(generator, network, evaluation)
-    metrics[f"path_length_{network.name}"] = {"value": length, "standard_error": noise}
+    if generators.walks(generator):
+        length, noise = path_length(generator, network, evaluation, generators.asked(generator, real.test, PATHS))
+        metrics[f"path_length_{network.name}"] = {"value": length, "standard_error": noise}
     if generated.seen is not None:
         metrics["class_share_min"] = {"value": min(generated.shares.values())}
         metrics |= _told(generator, generated, generated.seen, real)
-    return {name: metrics[name] for name in (network.distance, real.choice)} | metrics
+    return {name: metrics[name] for name in (real.headline.name, real.choice)} | metrics
 
 
 def with_floors(metrics: dict[str, dict[str, Any]], real: Reference) -> dict[str, dict[str, Any]]:
@@ -118,13 +125,15 @@ def with_floors(metrics: dict[str, dict[str, Any]], real: Reference) -> dict[str
 def drawn(generator: Any, generated: Generated, model: Path, real: Reference) -> dict[str, Image.Image]:
     """The pictures of a generator by their names."""
     evaluation = real.evaluation
+    asked = generators.asked(generator, real.test, evaluation.images)
     curves = {"generated": curve_of(real.features["test"], generated.features, evaluation.seed),
               "other real images": real.curve}
     return illustrations.draw(
         generator, generated.images, seed=evaluation.seed, snapshots=model / "snapshots", features=generated.features,
         known=others_of(real.table, evaluation.images).images, known_features=real.features["others"],
         real_images=real.train.images, classes=real.train.classes, seen=generated.seen,
-        truncation=evaluation.truncation, curves=curves,
+        truncation=evaluation.truncation, conditions=None if isinstance(asked, int) else asked,
+        truth=real.of_test.images if real.headline.pairs else None, curves=curves,
     )  # fmt: skip
 
 
@@ -160,25 +169,43 @@ def _model(model: Path, train: Table, trained: bool = True) -> tuple[Any, dict[s
 
 
 def _generated(generator: nn.Module, real: Reference) -> Generated:
-    images = _sample(generator, real.evaluation)
+    images = _sample(generator, real.test, real.evaluation)
     features, logits = run(real.network, images, real.evaluation, "generated images")
+    for_choice = Seen(images, features)
+    if real.asks:
+        for_choice = _seen(generator, real, real.chosen_by, real.evaluation.images, "images to choose by")
     if real.train.labels is None or real.test.labels is None:
-        return Generated(images, features, logits, None, {})
+        return Generated(images, features, logits, for_choice, None, {})
     seen = classifier.predict(classifier.load(real.directory / CLASSIFIER), images)
-    return Generated(images, features, logits, seen, classifier.shares_of(seen, real.train.classes))
+    return Generated(images, features, logits, for_choice, seen, classifier.shares_of(seen, real.train.classes))
 
 
-def _untrained(model: Path, real: Reference) -> Tensor:
-    """Features of a few images of the generator as it was before its training."""
+def _seen(generator: nn.Module, real: Reference, split: Table, count: int, what: str) -> Seen:
+    """So many images like those of a split."""
+    images = _sample(generator, split, dataclasses.replace(real.evaluation, images=count))
+    return Seen(images, run(real.network, images, real.evaluation, what)[0])
+
+
+def _untrained(model: Path, real: Reference, split: Table) -> Seen:
+    """Images like those of a split, of the generator as it was before its training: few, but where each has an answer.
+    """
     generator, _ = _model(model, real.train, trained=False)
-    few = dataclasses.replace(real.evaluation, images=min(UNTRAINED, real.evaluation.images))
-    return run(real.network, _sample(generator, few), real.evaluation, "untrained generator")[0]
+    count = real.evaluation.images if real.headline.pairs else min(UNTRAINED, real.evaluation.images)
+    return _seen(generator, real, split, count, "untrained generator")
 
 
-def _to_choose_by(fake: Tensor, untrained: Tensor, real: Reference) -> dict[str, Any]:
-    """The distance to choose by: of the features of generated images, and of an untrained generator's."""
-    chosen_by = Statistics.from_features(real.features["others"][:real.protocol.choosing_images])
-    return distance_of(chosen_by, fake, real.evaluation) | {"untrained": frechet_distance(chosen_by, untrained)}
+def _way_back(generator: Any, real: Reference) -> dict[str, dict[str, Any]]:
+    """The numbers of pairs of a translator's other direction, from the test images to what they were drawn from."""
+    truth = torch.from_numpy(np.array(told(real.test, real.evaluation.images)))
+    made = generators.sample(generator.back, torch.from_numpy(np.array(real.of_test.images)), real.evaluation.seed)
+    features = [run(real.network, images, real.evaluation, "the way back")[0] for images in (truth, made)]
+    return pair_numbers(real.network, real.evaluation, Seen(truth, features[0]), Seen(made, features[1]))
+
+
+def _to_choose_by(made: Seen, untrained: Seen, real: Reference) -> dict[str, Any]:
+    """The number to choose by: of generated images, and of an untrained generator's."""
+    entry = real.headline.entry(real.of_choice, made, real.evaluation)
+    return entry | {"untrained": real.headline.value(real.of_choice, untrained)}
 
 
 def failure(name: str, entry: dict[str, Any]) -> str | None:
@@ -192,21 +219,21 @@ def failure(name: str, entry: dict[str, Any]) -> str | None:
 
 def _told(generator: Any, generated: Generated, seen: Tensor, real: Reference) -> dict[str, dict[str, Any]]:
     """What can be asked of a generator that is told a label, or a code that may be given a class's name."""
-    told = generators.labels_of(generator, len(generated.images))
-    if told is None:
+    labels = generators.labels_of(generator, len(generated.images))
+    if labels is None:
         return {}
     if generator.labels_are_codes:
-        return {"code_accuracy": {"value": label_accuracy(told, seen, name_codes=True)}}
-    found: dict[str, dict[str, Any]] = {"label_accuracy": {"value": label_accuracy(told, seen)}}
+        return {"code_accuracy": {"value": label_accuracy(labels, seen, name_codes=True)}}
+    found: dict[str, dict[str, Any]] = {"label_accuracy": {"value": label_accuracy(labels, seen)}}
     evaluation, test = real.evaluation, real.test
     chosen = test.evenly(evaluation.images)
     assert chosen.labels is not None and test.labels is not None
-    if enough_of_each(chosen.labels, told):
-        within, _ = intra_class_distance(real.features["test"], chosen.labels, generated.features, told)
+    if enough_of_each(chosen.labels, labels):
+        within, _ = intra_class_distance(real.features["test"], chosen.labels, generated.features, labels)
         found[f"intra_class_{real.network.distance}"] = {"value": within}
     shown = evaluation.classifier_images
-    lesson = generators.sample(generator, min(shown, LESSON), seeds.derive("lesson", evaluation.seed), None,
-                                evaluation.truncation)
+    lesson = generators.sample(generator, min(shown, LESSON), seeds.derive("lesson", evaluation.seed),
+                               evaluation.truncation)
     taught = generators.labels_of(generator, len(lesson))
     assert taught is not None
     with images_bar(shown, "classifier of generated images", stays=False) as bar:
@@ -226,8 +253,10 @@ def copied(train: Table, test: Table, images: Tensor) -> dict[str, Any]:
     return {"value": found.share, "z": found.z, "train_images": len(train)}
 
 
-def path_length(generator: Any, network: Extractor, evaluation: Evaluation) -> tuple[float, float]:
-    """The path length by the extractor's features, which are not LPIPS, and its standard error."""
+def path_length(generator: Any, network: Extractor, evaluation: Evaluation, asked: int | Tensor = PATHS
+                ) -> tuple[float, float]:
+    """The path length by the extractor's features, which are not LPIPS, and its standard error. `asked`: the texts
+    to go by, of a generator that is told any."""
     device = next(generator.parameters()).device
 
     def decode(z: Tensor, label: Tensor | None = None) -> Tensor:
@@ -235,12 +264,15 @@ def path_length(generator: Any, network: Extractor, evaluation: Evaluation) -> t
         return generators.to_pixels(generator(z.to(device), None if label is None else label.to(device)))
 
     a, b = (evaluation.truncation * generators.latents(generator, 2 * PATHS, evaluation.seed)).split(PATHS)
+    labels = (generators.labels_of(generator, PATHS) if isinstance(asked, int)
+              else asked[torch.arange(PATHS) % len(asked)])
     return perceptual_path_length(decode, lambda pixels: network(pixels)[0], a, b, slerp,
-                                  labels=generators.labels_of(generator, PATHS), seed=evaluation.seed)
+                                  labels=labels, seed=evaluation.seed)
 
 
-def _sample(generator: nn.Module, evaluation: Evaluation) -> Tensor:
-    return generators.sample(generator, evaluation.images, evaluation.seed, None, evaluation.truncation)
+def _sample(generator: nn.Module, split: Table, evaluation: Evaluation) -> Tensor:
+    asked = generators.asked(generator, split, evaluation.images)
+    return generators.sample(generator, asked, evaluation.seed, evaluation.truncation)
 
 
 def label_accuracy(told: Tensor, seen: Tensor, name_codes: bool = False) -> float:

@@ -24,9 +24,9 @@ def human_test(model: Path = MODEL, table: Path = TABLE, out: Path = PAGE, image
     """Write the page to `out`; gives `out`.
 
     images: of a round, an even number; each of the `rounds` has images of its own. Both are less where the test split
-    has not so many, and of large images there are fewer rounds, or the page would be slow to load. The seed chooses the
-    real images, draws the generated ones, and mixes them. ConfigError if the model cannot be read, or is of other data
-    than the table.
+    has not so many, or not so many conditions to draw from, and of large images there are fewer rounds, or the page
+    would be slow to load. The seed chooses the real images, draws the generated ones, and mixes them. ConfigError if
+    the model cannot be read, or is of other data than the table.
     """
     require(images >= 2 and images % 2 == 0, f"images: an even number, half real and half generated; got {images}")
     require(rounds >= 1, f"rounds: at least 1, got {rounds}")
@@ -37,13 +37,15 @@ def human_test(model: Path = MODEL, table: Path = TABLE, out: Path = PAGE, image
     if description.data_sha256 != test.manifest["sha256"]:
         raise ConfigError(f"{model} was trained on other data than {table} holds; run `dvc repro`")
     require(len(test) > 0, f"{table}: the test split has no images; prepare some")
-    images = min(images, 2 * len(test))
+    most = len(test) if test.conditions is None else min(len(test), len(test.conditions))  # unpaired: any number
+    images = min(images, 2 * most)
     height, width = test.shape[1:]
-    rounds = min(rounds, 2 * len(test) // images, max(PIXELS // (images * height * width), 1))
+    rounds = min(rounds, 2 * most // images, max(PIXELS // (images * height * width), 1))
     half = images * rounds // 2
     rng = np.random.default_rng(seeds.derive("human test", seed))
     real = test.images[np.sort(rng.choice(len(test), half, replace=False))]
-    fake = generators.sample(generator, half, seeds.derive("human test", seed)).numpy()
+    asked = generators.asked(generator, test, half)
+    fake = generators.sample(generator, asked, seeds.derive("human test", seed)).numpy()
     # Each round: half of it real; then mixed. All in one picture, so that nothing tells the two kinds apart.
     kinds = np.concatenate([rng.permutation(images) % 2 for _ in range(rounds)])
     mixed = np.empty((2 * half, *real.shape[1:]), np.uint8)

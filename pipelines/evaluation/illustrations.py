@@ -22,30 +22,41 @@ MOST_CLASSES = 20  # that get a row
 SIDE = 1024  # px of the samples' picture, at most
 FRAME, FRAMES = 256, 12  # px of what is shown of a snapshot in the animation, and how many of those, at most
 TRUNCATIONS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
+PAIRS, ACROSS = 16, 8  # images that are shown with what they were drawn from, and how many beside each other
 EQUATIONS, EXEMPLARS, SHOWN = 3, 50, 3  # of the vector arithmetic; exemplars of each class, and how many are drawn
 
 
 def draw(generator: Any, images: Tensor, *, seed: int, snapshots: Path, features: Tensor,
          known: np.ndarray, known_features: Tensor, real_images: np.ndarray, classes: Sequence[str],
-         seen: Tensor | None = None, truncation: float = 1.0,
+         seen: Tensor | None = None, truncation: float = 1.0, conditions: Tensor | None = None,
+         truth: np.ndarray | Tensor | None = None,
          curves: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None) -> dict[str, Image.Image]:
     """The name of each picture → the picture; `save` writes them.
 
     images: uint8 (N, C, H, W) of the generator from `seed` and with `truncation`, with their `features` (N, d);
     snapshots: the directory of the grids made while training; real_images: those of the training split, uint8; known:
     real images with `known_features` (n, d); seen: the class (N,) that a classifier sees in each of the images,
-    where there is one; curves: what is compared with the real images → precision and recall along its curve.
+    where there is one; conditions: the texts or images (N, ...) that the images were drawn of; truth: what they should
+    be, uint8 (N, C, H, W), where it is known; curves: what is compared with the real images → precision and recall
+    along its curve.
+
+    Of a generator whose latents are no space to walk through, a translator, there are no paths, truncations and sums.
     """
-    columns = min(max(SIDE // (images.shape[3] * _scale(images)), 1), ROWS)
+    same = "the same latents" if generators.walks(generator) else "the same inputs"
+    height, width = images.shape[2:]
+    columns = min(max(SIDE // (width * _scale(images)), 1), ROWS)
     drawn = {
         "samples": grid(images[:columns**2], columns, _scale(images)),
-        "progress": progress(snapshots, *images.shape[2:]),
-        "interpolation": interpolation(generator, seed),
+        "progress": progress(snapshots, height, width, same),
         "neighbours": neighbours(images, features, known, known_features, real_images),
     }
+    if generators.walks(generator):
+        drawn["interpolation"] = interpolation(generator, seed, conditions)
+    elif conditions is not None:
+        drawn["pairs"] = pairs(generator, conditions, images, truth, seed)
     if generators.truncates(generator):
-        drawn["truncation"] = truncations(generator, seed)
-    if (moving := animated(snapshots, *images.shape[2:])) is not None:
+        drawn["truncation"] = truncations(generator, seed, conditions)
+    if (moving := animated(snapshots, height, width)) is not None:
         drawn["animation"] = moving
     if curves:
         drawn["precision_recall"] = precision_over_recall({name: (recall, precision)
@@ -70,12 +81,13 @@ def save(pictures: Mapping[str, Image.Image], directory: Path) -> None:
         picture.save(directory / f"{name}.png", save_all=True, optimize=True)
 
 
-def progress(snapshots: Path, height: int, width: int) -> Image.Image:
-    """The first images of each snapshot, a grid of the same latents every time; ten moments, about evenly spread."""
+def progress(snapshots: Path, height: int, width: int, same: str = "the same latents") -> Image.Image:
+    """The first images of each snapshot, a grid of the same latents, or inputs, every time; ten moments, about evenly
+    spread."""
     if not (files := _moments(snapshots, ROWS)):
         return captioned([("no snapshots were kept", Image.new("L", (1, 1)))])
     rows = [(f"{_images_seen(file):,}", _corner(file, height, width, 1, ROWS)) for file in files]
-    return captioned(rows, "the same latents, after so many images seen")
+    return captioned(rows, f"{same}, after so many images seen")
 
 
 def animated(snapshots: Path, height: int, width: int) -> Image.Image | None:
@@ -89,16 +101,33 @@ def animated(snapshots: Path, height: int, width: int) -> Image.Image | None:
     return animation(frames, seconds=0.8)
 
 
-def interpolation(generator: Any, seed: int) -> Image.Image:
-    """Paths between latents, each straight and spherical, with the norm in the middle of the way."""
+def pairs(generator: Any, sources: Tensor, images: Tensor, truth: np.ndarray | Tensor | None, seed: int) -> Image.Image:
+    """Images of a translator, evenly spread: below each source (N, C′, H′, W′) what was drawn of it, what it should be
+    where that is known, and where there is a way back, what that draws of it again."""
+    chosen = np.arange(min(PAIRS, len(images))) * len(images) // min(PAIRS, len(images))
+    lines: dict[str, np.ndarray | Tensor] = {"input": sources[chosen], "output": images[chosen]}
+    if truth is not None:
+        lines["truth"] = truth[chosen]
+    if hasattr(generator, "back"):
+        lines["way back"] = generators.sample(generator.back, images[chosen], seed)
+    rows = [(name, _row(line[start:start + ACROSS], side=SIDE // ACROSS)) for start in range(0, len(chosen), ACROSS)
+            for name, line in lines.items()]
+    return captioned(rows, "test images, evenly spread, one below the other: " + ", ".join(lines)
+                     + (" (the input again, drawn from the output alone)" if "way back" in lines else ""))
+
+
+def interpolation(generator: Any, seed: int, texts: Tensor | None = None) -> Image.Image:
+    """Paths between latents, each straight and spherical, with the norm in the middle of the way; each with one label,
+    or one of the `texts` that the generator is told."""
     ends = generators.latents(generator, ROWS, seed)
     t = torch.linspace(0, 1, ROWS)[:, None]
-    label = torch.arange(ROWS // 2) % generator.classes if generator.classes else None
+    told = torch.arange(ROWS // 2) % generator.classes if generator.classes else texts
     rows = []
     for pair in range(ROWS // 2):
+        label = None if told is None else told[pair % len(told)][None].expand(ROWS, *told.shape[1:])
         a, b = ends[pair].expand(ROWS, -1), ends[ROWS // 2 + pair].expand(ROWS, -1)
         for name, path in (("straight", torch.lerp), ("spherical", slerp)):
-            images = generators.decode(generator, path(a, b, t), None if label is None else label[pair].expand(ROWS))
+            images = generators.decode(generator, path(a, b, t), label)
             halfway = path(a, b, torch.full_like(t, 0.5))[0].norm()
             rows.append((f"{name}, |z| {halfway:.1f}", _row(images)))
     usual = ends.norm(dim=1).mean()
@@ -106,9 +135,11 @@ def interpolation(generator: Any, seed: int) -> Image.Image:
                            "The straight path leaves the shell of normal latents, the spherical stays (White 2016)")
 
 
-def truncations(generator: Any, seed: int) -> Image.Image:
-    """The same latents, scaled towards their mean: fewer bad images, less variety."""
-    rows = [(f"{scale:.1f}", _row(generators.sample(generator, ROWS, seed, None, scale))) for scale in TRUNCATIONS]
+def truncations(generator: Any, seed: int, texts: Tensor | None = None) -> Image.Image:
+    """The same latents, scaled towards their mean: fewer bad images, less variety. With the first of the `texts`, where
+    the generator is told any."""
+    asked = ROWS if texts is None else texts[:ROWS]
+    rows = [(f"{scale:.1f}", _row(generators.sample(generator, asked, seed, scale))) for scale in TRUNCATIONS]
     return captioned(rows, "the same latents, scaled towards their mean")
 
 
@@ -205,10 +236,11 @@ def _scale(images: Tensor) -> int:
     return 2 if max(images.shape[2:]) <= 32 else 1
 
 
-def _row(images: Tensor | np.ndarray, columns: int | None = None) -> Image.Image:
-    """Small images enlarged, large ones as thumbnails; in one row unless `columns` are given."""
-    small = thumbnails(images)
-    return grid(small, columns or len(small), _scale(small))
+def _row(images: Tensor | np.ndarray, columns: int | None = None, side: int | None = None) -> Image.Image:
+    """Small images enlarged, large ones as thumbnails, all to about a `side` if one is given; in one row unless
+    `columns` are."""
+    small = thumbnails(images, side) if side else thumbnails(images)
+    return grid(small, columns or len(small), max(1, side // max(small.shape[2:])) if side else _scale(small))
 
 
 def _moments(snapshots: Path, most: int) -> list[Path]:

@@ -23,17 +23,18 @@ from ganlib.metrics import (
     inception_score,
     kernel_distance,
     kernel_interval,
+    lpips,
     precision_recall,
     precision_recall_curve,
     sliced_wasserstein,
     sliced_wasserstein_lower_bound,
 )
 from ganlib.metrics.features import Extractor, extract, extractor
+from ganlib.metrics.pairs import pair_intervals
 from ganlib.metrics.protocol import DENSITY_NEIGHBOURS, Evaluation, Protocol, require_enough
-from ganlib.metrics.uncertainty import Interval
+from pipelines.evaluation.headline import Headline, Seen, groups_of, with_error
 from pipelines.runs.bar import images_bar
 
-GROUPS = 10  # of the jackknife
 POINTS = 6  # of the line in 1/N
 PROJECTIONS = 500  # random directions of the sliced distance
 CLUSTERS, CLUSTERINGS = 20, 2  # of the curve of precision and recall; how many are averaged
@@ -67,15 +68,25 @@ def make_protocol(evaluation: Evaluation, network: Extractor, table: Path) -> Pr
     all of them are taken."""
     test, (split, chosen_by) = Table.open(table, "test"), choosing(table)
     require_enough(evaluation, {name: about["images"] for name, about in test.manifest["splits"].items()})
+    asks, headline = test.condition.kind in ("text", "image"), Headline(network, test, chosen_by)
+    generated = len(told(test, evaluation.images)) if asks else evaluation.images
     return Protocol(
-        distance=network.distance, extractor=network.name, weights_sha256=network.weights_sha256,
+        distance=headline.name, extractor=network.name, weights_sha256=network.weights_sha256,
         resize=network.resize, resize_method=network.resize_method, real_split="test, evenly spread",
-        real_images=min(evaluation.images, len(test)), generated_images=evaluation.images, quantisation="uint8",
+        real_images=min(evaluation.images, len(test)), generated_images=generated, quantisation="uint8",
         ema=True, truncation=evaluation.truncation, seed=evaluation.seed, data_sha256=test.manifest["sha256"],
-        neighbours=evaluation.neighbours, splits=splits_of(evaluation, evaluation.images),
-        groups=groups_of(evaluation.images), chosen_by=split, choosing_images=min(evaluation.images, len(chosen_by)),
-        labels="in the shares of the training split",
+        neighbours=evaluation.neighbours, splits=splits_of(evaluation, generated),
+        groups=groups_of(generated), chosen_by=split, choosing_images=min(evaluation.images, len(chosen_by)),
+        labels=f"those of the {split} and the test split, evenly spread" if asks
+        else "in the shares of the training split", pairs=headline.pairs.about if headline.pairs else None,
     )  # fmt: skip
+
+
+def told(table: Table, count: int) -> np.ndarray:
+    """What a generator is told to draw images like those of a table: so many of its conditions, evenly spread."""
+    conditions = table.evenly(count).conditions
+    assert conditions is not None
+    return conditions
 
 
 def choice_of(protocol: Protocol) -> str:
@@ -113,11 +124,6 @@ def splits_of(evaluation: Evaluation, images: int) -> int:
     return min(evaluation.splits, images)
 
 
-def groups_of(images: int) -> int:
-    """The groups of the jackknife for so many generated images."""
-    return min(GROUPS, images // 2)
-
-
 def run(network: Extractor, images: np.ndarray | Tensor, evaluation: Evaluation, what: str) -> tuple[Tensor, Tensor]:
     """`extract` with a progress bar."""
     with images_bar(len(images), what, stays=False) as bar:
@@ -140,7 +146,7 @@ def numbers(network: Extractor, evaluation: Evaluation, real: Tensor, fake: Tens
     repeated = collision_test(fake, real=real)
     if noise:
         distance = distance_of(statistics, fake, evaluation)
-        by_kernel = _with_error(kernel_interval(real, fake, groups_of(len(fake)), seed=evaluation.seed))
+        by_kernel = with_error(kernel_interval(real, fake, groups_of(len(fake)), seed=evaluation.seed))
     else:
         distance = {"value": frechet_distance(statistics, fake)}
         by_kernel = {"value": kernel_distance(real, fake)}
@@ -170,7 +176,7 @@ def numbers(network: Extractor, evaluation: Evaluation, real: Tensor, fake: Tens
 
 def distance_of(real: Statistics, fake: Tensor, evaluation: Evaluation) -> dict[str, Any]:
     """The Fréchet distance of features (m, d) with its noise, as `numbers` gives it."""
-    return _with_error(frechet_interval(real, fake, groups_of(len(fake)), seed=evaluation.seed))
+    return with_error(frechet_interval(real, fake, groups_of(len(fake)), seed=evaluation.seed))
 
 
 def enough_of_each(*labels: np.ndarray | Tensor) -> bool:
@@ -179,6 +185,8 @@ def enough_of_each(*labels: np.ndarray | Tensor) -> bool:
     return all(count.keys() == counts[0].keys() and min(count.values()) >= 2 for count in counts)
 
 
-def _with_error(estimate: Interval) -> dict[str, Any]:
-    return {"value": float(estimate.value), "standard_error": float(estimate.standard_error),
-            "interval": [float(estimate.low), float(estimate.high)], "left_out": list(estimate.left_out)}
+def pair_numbers(network: Extractor, evaluation: Evaluation, truth: Seen, output: Seen) -> dict[str, dict[str, Any]]:
+    """All numbers of images whose right answer is known, with their noise."""
+    found = pair_intervals(truth.images, output.images, (truth.features, output.features), network.name,
+                           lpips.installed(), groups_of(len(output.features)), seed=evaluation.seed)
+    return {name: with_error(interval) for name, interval in found.items()}

@@ -8,13 +8,16 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from ganlib.config import require
 from ganlib.datasets.table import Table, choosing
 from ganlib.files import read_json, replacing
-from ganlib.metrics import Statistics, classifier, frechet_distance, intra_class_distance
+from ganlib.metrics import classifier, intra_class_distance
 from ganlib.metrics.features import Extractor
+from ganlib.metrics.pairs import trivial
 from ganlib.metrics.protocol import Evaluation
+from pipelines.evaluation.headline import Headline, Seen
 from pipelines.evaluation.measure import (
     cautions,
     choice_of,
@@ -23,7 +26,9 @@ from pipelines.evaluation.measure import (
     make_extractor,
     make_protocol,
     numbers,
+    pair_numbers,
     run,
+    told,
 )
 from pipelines.runs.bar import images_bar
 from pipelines.runs.project import REFERENCE, TABLE
@@ -64,9 +69,16 @@ def _write(evaluation: Evaluation, table: Path, directory: Path, network: Extrac
     real, _ = run(network, test.images, evaluation, "real test images")
     other, logits = run(network, others.images, evaluation, "other real images")
     measured = numbers(network, evaluation, real, other, logits, noise=False)
-    result |= {"protocol": dataclasses.asdict(protocol), "floor": {
-        **{name: entry["value"] for name, entry in measured.items()},
-        choice_of(protocol): frechet_distance(Statistics.from_features(other[:protocol.choosing_images]), real)}}
+    chosen_by = Seen(others.images[:protocol.choosing_images], other[:protocol.choosing_images])
+    floors = {name: entry["value"] for name, entry in measured.items()}
+    headline = Headline(network, test, choosing(table)[1])
+    if headline.pairs:
+        floors |= _of_the_sources(network, evaluation, Seen(test.images, real), test)
+        sources = trivial(told(choosing(table)[1], evaluation.images), test.shape)
+        floors[choice_of(protocol)] = headline.value(chosen_by, Seen(sources, _features(network, sources, evaluation)))
+    else:
+        floors[choice_of(protocol)] = headline.value(chosen_by, Seen(test.images, real))
+    result |= {"protocol": dataclasses.asdict(protocol), "floor": floors}
     result["cautions"] = cautions(protocol, real.shape[1], result.get("classifier_accuracy"))
     if test.labels is not None and others.labels is not None and enough_of_each(test.labels, others.labels):
         within, _ = intra_class_distance(real, test.labels, other, others.labels)
@@ -80,6 +92,17 @@ def _write(evaluation: Evaluation, table: Path, directory: Path, network: Extrac
     return result
 
 
+def _of_the_sources(network: Extractor, evaluation: Evaluation, truth: Seen, test: Table) -> dict[str, float]:
+    """The numbers of pairs that the images reach which a translator is given; alike in both directions."""
+    sources = trivial(told(test, evaluation.images), test.shape)
+    found = pair_numbers(network, evaluation, truth, Seen(sources, _features(network, sources, evaluation)))
+    return {name + way: entry["value"] for name, entry in found.items() for way in ("", "_back")}
+
+
+def _features(network: Extractor, images: Tensor, evaluation: Evaluation) -> Tensor:
+    return run(network, images, evaluation, "the sources themselves")[0]
+
+
 class Reference:
     """The images of a table with what `reference` wrote of them: what generators are measured against. ConfigError
     where that is not there, or the table has fewer images than the evaluation needs."""
@@ -91,7 +114,21 @@ class Reference:
         self.network = make_extractor(evaluation, directory / CLASSIFIER)
         self.protocol = make_protocol(evaluation, self.network, table)
         self.choice = choice_of(self.protocol)  # the name of the distance to choose by
+        self.asks = self.test.condition.kind in ("text", "image")  # generators for images of the table's conditions
+        self.chosen_by = choosing(table)[1]
+        self.headline = Headline(self.network, self.test, self.chosen_by)
         self.features = load_file(directory / "features.safetensors")  # of `test` images, and of `others`
+
+    @property
+    def of_test(self) -> Seen:
+        """The test images that are measured against."""
+        return Seen(self.test.evenly(self.evaluation.images).images, self.features["test"])
+
+    @property
+    def of_choice(self) -> Seen:
+        """The images that generators are chosen by."""
+        count = self.protocol.choosing_images
+        return Seen(self.chosen_by.evenly(self.evaluation.images).images, self.features["others"][:count])
 
     @property
     def curve(self) -> tuple[np.ndarray, np.ndarray]:

@@ -19,6 +19,7 @@ from mlflow.entities import Metric
 from mlflow.models import ModelSignature
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
+from PIL import Image
 from sqlalchemy.exc import SQLAlchemyError
 
 import ganlib
@@ -28,6 +29,7 @@ from ganlib.metrics.comparison import Measured, improvement
 from ganlib.metrics.protocol import ProtocolMismatch, differences
 from ganlib.sampling import generator as generators
 from pipelines.evaluation.names import IN_METRICS, IN_MODELS, safe
+from pipelines.evaluation.page import encoded
 from pipelines.evaluation.results import numbers_of, of_tags
 from pipelines.runs import tracker as tracking
 from pipelines.runs.model import Description, described, require_evaluated
@@ -52,7 +54,7 @@ def register(model: Path = MODEL, evaluation: Path = EVALUATION, report: Path = 
     Raises ConfigError if there is nothing to register, or if a version was made and could not be completed, and what
     MLflow's client raises if none was made. The next call goes on from there.
     """
-    generators.load(model)  # or it would be registered, and nobody could draw from it
+    generator, _ = generators.load(model)  # or it would be registered, and nobody could draw from it
     description, measured = described(model), read_json(evaluation / "metrics.json", AGAIN)
     if not {"choice", "generator_sha256"} <= measured.keys():
         raise ConfigError(f"{evaluation}/metrics.json is of an older revision, which had no distance to choose by or "
@@ -69,7 +71,7 @@ def register(model: Path = MODEL, evaluation: Path = EVALUATION, report: Path = 
     identity = hashlib.sha256((weights + json.dumps(protocol, sort_keys=True)).encode()).hexdigest()
     tags = _tags(description, measured, weights, identity, evaluation)
     client = tracking.use_store()
-    version = _known(client, name, identity) or _create(client, name, model, description, tags)
+    version = _known(client, name, identity) or _create(client, name, model, generator, description, tags)
     try:
         _describe(client, name, version, tags, evaluation, report, measured, description.images_seen)
         champion, reason = _crown(client, name, version, tags, standard_errors, again)
@@ -102,7 +104,8 @@ def _known(client: MlflowClient, name: str, identity: str) -> str | None:
     return str(min(int(version.version) for version in found)) if found else None
 
 
-def _create(client: MlflowClient, name: str, model: Path, description: Description, tags: dict[str, str]) -> str:
+def _create(client: MlflowClient, name: str, model: Path, generator: Any, description: Description,
+            tags: dict[str, str]) -> str:
     run = _run(client, description, tags["generator_sha256"])
     folder = f"generator-{tags['identity'][:12]}-{uuid.uuid4().hex[:6]}"  # two calls at once do not write one file
     with tempfile.TemporaryDirectory() as scratch:
@@ -112,7 +115,7 @@ def _create(client: MlflowClient, name: str, model: Path, description: Descripti
             shutil.copy(model / file, files)
         mlflow.pyfunc.save_model(
             f"{scratch}/pyfunc", python_model=str(WRAPPER), artifacts={"generator": str(files)},
-            signature=signature(description.shape), input_example=pd.DataFrame({"seed": [0]}),
+            signature=signature(generator, description.shape), input_example=example(generator),
             code_paths=[str(Path(ganlib.__file__).parent)],
             pip_requirements=[f"{package}=={metadata.version(package).partition('+')[0]}" for package in REQUIREMENTS],
         )  # fmt: skip
@@ -139,12 +142,27 @@ def _describe(client: MlflowClient, name: str, version: str, tags: dict[str, str
         client.log_artifact(run, str(page), "report")
 
 
-def signature(shape: tuple[int, ...]) -> ModelSignature:
+def signature(generator: Any, shape: tuple[int, ...]) -> ModelSignature:
     """What goes into a registered generator, and comes out; see `pyfunc_model.py`."""
     inputs = Schema([ColSpec("long", "seed"), ColSpec("long", "label", required=False),
                      ColSpec("string", "class", required=False), ColSpec("double", "truncation", required=False)])
+    params = []
+    if not generators.walks(generator):
+        # Bytes, which a server is sent as base64; in this process MLflow lets text pass, too: paths.
+        inputs = Schema([ColSpec("binary", "image"), ColSpec("long", "seed", required=False)])
+        params = [ParamSpec("back", "boolean", False), ParamSpec("fit", "string", "crop"),
+                  ParamSpec("grey", "boolean", False)]
+        if hasattr(generator, "back"):  # whose images may have other channels
+            shape = (-1, *shape[1:])
     outputs = Schema([TensorSpec(np.dtype(np.uint8), (-1, *shape))])
-    return ModelSignature(inputs, outputs, ParamSchema([ParamSpec("n", "long", 1)]))
+    return ModelSignature(inputs, outputs, ParamSchema([ParamSpec("n", "long", 1), *params]))
+
+
+def example(generator: Any) -> pd.DataFrame:
+    """A row that a registered generator can be given."""
+    if generators.walks(generator):
+        return pd.DataFrame({"seed": [0]})
+    return pd.DataFrame({"image": [encoded(Image.new("L", generator.told.sides[::-1], "white"), "png")], "seed": [0]})
 
 
 def _run(client: MlflowClient, description: Description, weights: str) -> str:

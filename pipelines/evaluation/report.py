@@ -31,8 +31,16 @@ COMPOSE = "write it with `python -m pipelines.compose`, or give the parameters o
 FIELDS = ("value", "floor", "standard_error", "interval", "untrained")  # of a metric, with columns of their own
 MEANINGS = {  # of the metrics whose names match; the first counts
     "intra_class_*": "mean of the Fréchet distances within the classes; lower is better",
-    "*_validation": "the same distance to the validation split: by this one generators are chosen",
-    "*_train": "the same distance to training images: by this one generators are chosen",
+    "*_validation": "the same number of the validation split: by this one generators are chosen",
+    "*_train": "the same number of training images: by this one generators are chosen",
+    "*_back": "the same number of the way back: from the right outputs to their inputs",
+    "lpips": "how different from the truth an output looks (LPIPS); lower is better",
+    "l1": "mean absolute difference from the truth, of 1; lower is better",
+    "psnr": "signal to noise against the truth, in dB; higher is better",
+    "ssim": "structural similarity with the truth, 1 for the same image; higher is better",
+    "cosine_*": "cosine distance between the features of output and truth; lower is better",
+    "colour_histogram": "share of all pixels, of all outputs together, that would need another colour to have the "
+                        "colours of the truth; lower is better",
     "*_infinity": "the Fréchet distance continued to infinitely many generated images; lower is better",
     "fd_*": "Fréchet distance; lower is better",
     "fid": "Fréchet inception distance; lower is better",
@@ -61,8 +69,10 @@ PICTURES = {  # name: title, what is to be seen
     "classes": ("By class", "The first samples of each class that a classifier sees, and how often it sees it."),
     "labels": ("By label", "What the generator makes of each label; the same latents in each column."),
     "codes": ("Continuous codes", "Each code varied alone, from left to right."),
-    "animation": ("While it learned", "The same latents after more and more images seen."),
-    "progress": ("Step by step", "The same latents in each column, a row for each moment of the training."),
+    "pairs": ("Inputs and outputs", "Test images, not chosen: what the translator was given, what it made of it, what "
+                                    "is right where that is known, and the way back where there is one."),
+    "animation": ("While it learned", "The same latents, or inputs, after more and more images seen."),
+    "progress": ("Step by step", "The same latents, or inputs, in each column, a row for each moment of the training."),
     "interpolation": ("Interpolation", "Paths from one latent to another, straight and spherical."),
     "arithmetic": ("Arithmetic", "Mean latents of classes, subtracted and added."),
     "truncation": ("Truncation", "The same latents, row by row nearer to their mean: better images, less variety."),
@@ -103,6 +113,7 @@ class Compared:
     data_sha256: str
     real_images: int
     generated_images: int
+    pairs: str | None = None  # what those are compared by whose right answer is known; older ones have none
 
 
 @dataclass(frozen=True)
@@ -141,7 +152,7 @@ def report(model: Path = MODEL, evaluation: Path = EVALUATION, params: Path = PA
                  *_trained(parameters),
                  ("generator", f"{weights:,} weights" + (", averaged over the training" if description.ema else "")),
                  ("run", Path(description.run).name)],
-        columns=columns, numbers=rows,
+        columns=columns, numbers=rows, pairs=compared and compared.pairs,
         failed=measured and measured.failed, cautions=measured.cautions if measured else (),
         shares=shares((measured and measured.class_shares) or {}, evaluation / "numbers"),
         curves=losses, more_curves=others, pictures=pictures(evaluation),

@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 import yaml
 
 from ganlib import build
+from ganlib.condition import Condition
 from ganlib.config import LARGEST, ConfigError, parse, require, suggest, within
 from ganlib.metrics.protocol import Evaluation
 from ganlib.training.run import Run
@@ -165,6 +167,12 @@ class Params:
     raw: dict[str, Any]
 
 
+def _translates(run: Run, shape: tuple[int, int, int], condition: Condition) -> bool:
+    with torch.device("meta"):
+        generator: Any = run.build_networks(shape, condition)[build.MODEL]
+    return generator.told.kind == "image"
+
+
 def parse_params(raw: dict[str, Any]) -> Params:
     """All sections checked, also together, on the data as far as it is known; ConfigError names the key that is wrong
     and what to write instead."""
@@ -189,7 +197,10 @@ def parse_params(raw: dict[str, Any]) -> Params:
     )
     shape, condition = data.expected
     # How many images there are, the table will tell.
-    run.check(shape, condition.classes, params.cluster.workers, images=run.training.batch_size)
+    run.check(shape, condition, params.cluster.workers, images=run.training.batch_size)
+    require(condition.kind != "image" or _translates(run, shape, condition), f"networks.name: {run.networks['name']} "
+            "makes images of noise, and this data tells images to draw from, by which it is measured; take networks="
+            "unet or resnet (objective=pix2pix, or cyclegan where there are no pairs)")
     require(params.registry.checkpoint == "last" or params.run.training.monitor_images > 0, "registry.checkpoint: "
             "which is best is not known where training.monitor_images is 0; write 1000, or registry.checkpoint=last")
     _, networks = build.component("networks", params.run.networks)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ganlib.config import ConfigError, differences, take
+from ganlib.datasets.manifest import condition_of
 from ganlib.datasets.table import Table, read_manifest
 from ganlib.files import read_json, replacing, write_json
 from ganlib.sampling import generator as generators
@@ -55,7 +56,7 @@ class Begun:
 def run_name(params: Params, manifest: dict[str, Any]) -> str:
     """<dataset>-<networks>-<hash of what the result depends on>. Where it runs (`cluster`) is part of that only by the
     number of workers, where these have batch norms of their own."""
-    share = params.run.share(tuple(manifest["shape"]), len(manifest["classes"]), params.cluster.workers)
+    share = params.run.share(tuple(manifest["shape"]), condition_of(manifest), params.cluster.workers)
     what = digest(params.run.asdict(), manifest["sha256"], *([] if share is None else [share]))
     return f"{manifest['name']}-{params.run.networks['name']}-{what}"
 
@@ -74,8 +75,8 @@ def train(params: Params, tags: dict[str, str] | None = None) -> Path:
     """Train, or go on with, the run of these parameters; gives its directory, with `generator/` in it. `tags`: more of
     them, for MLflow. However it ends, its run in MLflow ends too, with the reason in the tag `end`."""
     manifest = read_manifest(TABLE)
-    shape, classes = tuple(manifest["shape"]), len(manifest["classes"])
-    params.run.check(shape, classes, params.cluster.workers, manifest["splits"]["train"]["images"])
+    shape, condition = tuple(manifest["shape"]), condition_of(manifest)
+    params.run.check(shape, condition, params.cluster.workers, manifest["splits"]["train"]["images"])
     rehearse(params.run, Table.open(TABLE, "train"))  # refused before Ray starts
     name = run_name(params, manifest)
     directory = (RUNS / name).resolve()
@@ -101,7 +102,7 @@ def train(params: Params, tags: dict[str, str] | None = None) -> Path:
         "git": git_revision(), "store": tracking.store(), "storage": storage, "tracking": track,
     }  # fmt: skip
     with only_one(directory), ended(directory, track, mirror):
-        identity = params.run.identity(shape, classes, params.cluster.workers)
+        identity = params.run.identity(shape, condition, params.cluster.workers)
         begin(directory, identity | {"data": manifest["sha256"], "code": digest()}, params, track)
         batch = params.run.training.batch_size
         images = -(-params.run.training.images // batch) * batch  # it ends with a whole batch

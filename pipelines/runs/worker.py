@@ -22,7 +22,7 @@ from ganlib.config import require, take
 from ganlib.datasets.table import Table, choosing
 from ganlib.files import read_json, replace, write_json, write_text
 from ganlib.metrics.features import extractor
-from ganlib.metrics.monitor import Monitor
+from ganlib.metrics.monitor import Monitor, PairMonitor
 from ganlib.objectives.base import Networks
 from ganlib.sampling import generator as generators
 from ganlib.sampling.pictures import grid
@@ -95,30 +95,30 @@ def _run(job: dict[str, Any], directory: Path, push: Callable[[], None], rank: i
     torch.set_num_threads(params.cluster.cpus_per_worker)
     device = torch.device(device)
     table = Table.open(job["table"], "train")
-    monitor = make_monitor(params, Path(job["table"]), Path(job.get("cache", directory / CACHE)), device)
+    look = make_look(params, Path(job["table"]), Path(job.get("cache", directory / CACHE)), device)
     recorder = None
     if rank == 0:
-        first = monitor.name if monitor and "looks" in job else None  # of a trial's metrics: trials are compared by it
+        first = look.by.name if look and "looks" in job else None  # of a trial's metrics: trials are compared by it
         tracker = Tracker(directory, **job["tracking"], first=first)
         recorder = Recorder(params, table, directory, tracker, device, job)
-        if monitor:
-            recorder.keep(MONITOR, {"protocol": dataclasses.asdict(monitor.protocol), "floor": monitor.floor,
-                                    "floor_images": monitor.floor_images})
+        if look:
+            recorder.keep(MONITOR, {"protocol": dataclasses.asdict(look.by.protocol), "floor": look.by.floor,
+                                    "floor_images": look.by.floor_images})
 
     def snapshot(images_seen: int, generator: nn.Module, networks: Networks) -> float | None:
         """The distance of fresh images to real ones, which all workers measure together; rank 0 also draws a grid."""
         if recorder:
             recorder.snapshot(images_seen, generator, networks)
         if job.get("stop_collapsed") and 2 * images_seen >= params.run.training.images:  # at first all are grey
-            require_diverse(generator, params.seed, images_seen)
+            require_diverse(generator, table, params.seed, images_seen)
         number = images_seen // params.run.training.checkpoint_every
         looks = job.get("looks", [number])
-        if monitor is None or (number not in looks and images_seen < params.run.training.images):
+        if look is None or (number not in looks and images_seen < params.run.training.images):
             return None
-        measured = monitor(lambda start, count: generators.excerpt(generator, start, count, MONITOR_SEED))
+        measured = look(generator)
         if recorder:
             recorder.tracker.log(images_seen, measured)
-        return measured[monitor.name]
+        return measured[look.by.name]
 
     def saved(images_seen: int, distance: float | None) -> None:
         if recorder:
@@ -155,26 +155,59 @@ def _run(job: dict[str, Any], directory: Path, push: Callable[[], None], rank: i
         push()
 
 
-def require_diverse(generator: nn.Module, seed: int, images_seen: int) -> None:
-    """Raise Collapsed if the images of 16 latents hardly differ: all under one label, where the generator is told one,
-    since labels alone make images differ."""
-    images = generators.sample(generator, 16, seed, torch.zeros(16, dtype=torch.int64) if generator.classes else None)
+def require_diverse(generator: Any, table: Table, seed: int, images_seen: int) -> None:
+    """Raise Collapsed if the images of 16 latents hardly differ: all under one label, or text, where the generator is
+    told one, since these alone make images differ; those of a translator differ by the images it is told."""
+    images = generators.sample(generator, _alike(generator, table), seed)
     if (levels := images.float().std(0).mean().item()) < COLLAPSED:
         raise Collapsed(f"the generator has collapsed: at {images_seen:,} images seen what it makes of {len(images)} "
                         f"latents differs by {levels:.2g} of 256 levels of grey (standard deviation, mean of pixels)")
 
 
-def make_monitor(params: Params, table: Path, cache: Path, device: torch.device) -> Monitor | None:
-    """The distance during training, to the split by which generators are chosen. Its floor is that of training images;
-    where these are what generators are chosen by, of test images, of which there may be few. None where
-    `training.monitor_images` is 0."""
+def _alike(generator: Any, table: Table) -> int | torch.Tensor:
+    """16 times the same condition; of images, 16 of them."""
+    if not generator.told:
+        return 16
+    if generator.told.kind == "class":
+        return torch.zeros(16, dtype=torch.int64)
+    asked = generators.asked(generator, table, 16)
+    assert isinstance(asked, torch.Tensor)
+    return asked if generator.told.kind == "image" else asked[:1].expand(16, -1)
+
+
+@dataclass(frozen=True)
+class Look:
+    """A look at a generator while it is trained: its distance to the `chosen_by` split."""
+
+    by: Monitor | PairMonitor
+    chosen_by: Table
+    images: int
+
+    def __call__(self, generator: nn.Module) -> dict[str, float]:
+        asked = generators.asked(generator, self.chosen_by, self.images)
+        return self.by(lambda start, count: generators.sample(
+            generator, generators.piece(asked, start, count), MONITOR_SEED, start=start))
+
+
+def make_look(params: Params, table: Path, cache: Path, device: torch.device) -> Look | None:
+    """How a generator is looked at during training: by the split by which generators are chosen. The floor of its
+    distance is that of training images; where these are what generators are chosen by, of test images, of which there
+    may be few. Images that are drawn from others are compared with the right answers, where these are known, and the
+    floor is that of the others themselves. None where `training.monitor_images` is 0."""
     if not (count := params.run.training.monitor_images):
         return None
     split, chosen_by = choosing(table)
     features = extractor("efficientnet_lite0", MONITOR_RESIZE, device=str(device))
+    data, ema = chosen_by.manifest["sha256"], params.run.training.ema_half_life > 0
+    if chosen_by.condition.kind in ("text", "image"):
+        few = chosen_by.evenly(count)
+        assert few.conditions is not None
+        if few.paired and few.condition.kind == "image":
+            return Look(PairMonitor(features, few.images, few.conditions, split, MONITOR_SEED, data, ema), few, count)
+        count = len(few.conditions)  # as many as can be asked for
     others = Table.open(table, "train" if split != "train" else "test")
-    return Monitor(features, chosen_by.evenly(MONITOR_IMAGES).images, others.evenly(count).images, count, split,
-                   MONITOR_SEED, chosen_by.manifest["sha256"], params.run.training.ema_half_life > 0, cache)
+    return Look(Monitor(features, chosen_by.evenly(MONITOR_IMAGES).images, others.evenly(count).images, count, split,
+                        MONITOR_SEED, data, ema, cache), chosen_by, count)
 
 
 @dataclass(frozen=True)
@@ -206,7 +239,7 @@ class Recorder:
         self.place, self.images = Path(job["table"]), params.run.training.images
         self.description = {
             "networks": params.run.networks, "shape": table.shape, "classes": table.classes,
-            "label_counts": table.label_counts, "seed": params.seed,
+            "condition": dataclasses.asdict(table.condition), "label_counts": table.label_counts, "seed": params.seed,
             "dataset": table.manifest["name"], "data_sha256": table.manifest["sha256"], "run": job["directory"],
             "images_seen": params.run.training.images, "ema": params.run.training.ema_half_life > 0,
             "git": job["git"], "workers": params.cluster.workers,
@@ -220,17 +253,19 @@ class Recorder:
             self.tracker.artifact(name)
 
     def snapshot(self, images_seen: int, generator: nn.Module, networks: Networks) -> None:
-        """A grid of the same latents every time."""
+        """A grid of the same latents, and of the same conditions, every time."""
         picture = self.directory / "snapshots" / f"images-{images_seen:09d}.png"
-        drawn = grid(generators.sample(generator, 64, self.seed), columns=8)
+        asked = generators.asked(generator, choosing(self.place)[1], 64)
+        drawn = grid(generators.sample(generator, asked, self.seed), columns=8)
         replace(picture, lambda temporary: drawn.save(temporary, "PNG"))
         self.tracker.artifact(picture.relative_to(self.directory), "snapshots")
-        if networks["discriminator"].classes and not networks["generator"].labels_are_codes:
+        discriminator = networks.get("discriminator")
+        if discriminator is not None and discriminator.classes and not networks["generator"].labels_are_codes:
             split, chosen_by = choosing(self.place)
             judged = {split: chosen_by} if split == "validation" else {}
             if images_seen >= self.images:
                 judged["test"] = Table.open(self.place, "test")
-            found = {f"{name}_accuracy": self.accuracy(networks["discriminator"], images)
+            found = {f"{name}_accuracy": self.accuracy(discriminator, images)
                      for name, images in judged.items()}
             if found:
                 self.tracker.log(images_seen, found)

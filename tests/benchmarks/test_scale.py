@@ -30,6 +30,7 @@ from benchmarks.scale import (
     write_runs,
     writers,
 )
+from ganlib.condition import NOTHING
 from ganlib.training.run import Run
 
 COUNTS = (1, 8, 16, 64, 512)
@@ -100,7 +101,7 @@ def test_enough_is_the_smallest_power_of_two():
 
 
 def test_bytes_are_those_of_the_gradients_and_a_few_scalars():
-    networks = Run(NETWORKS).build_networks((3, 16, 16), 0)
+    networks = Run(NETWORKS).build_networks((3, 16, 16), NOTHING)
     phases = counted(NETWORKS, {"name": "two_player"}, 16)
     for phase, role in zip(phases, ("discriminator", "generator"), strict=True):
         scalars, rest = divmod(phase.size - 4 * sum(p.numel() for p in networks[role].parameters()), 4)

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from ganlib import build
+from ganlib.condition import of_classes
 from ganlib.datasets import table
 from ganlib.sampling import generator as generators
 from ganlib.sampling.pictures import grid
@@ -85,7 +86,7 @@ def make_run() -> Callable[..., Path]:
         section = {"name": "mlp", "width": 16, "depth": 1, "latent": 8} | networks
         module, config = build.component("networks", section)
         torch.manual_seed(5)
-        generator = module.build(config, shape, len(classes))["generator"]
+        generator = module.build(config, shape, of_classes(len(classes)))["generator"]
         generators.save(directory / "model", generator, {
             "networks": section, "shape": list(shape), "classes": list(classes), "seed": 0, "dataset": "toy",
             "label_counts": list(table.Table.open(directory / "table", "train").label_counts),

@@ -32,8 +32,12 @@ def test_the_committed_params_are_what_conf_composes_to():
 
 @pytest.mark.parametrize(("group", "choice"), GROUPS)
 def test_every_file_of_conf_composes_to_what_training_accepts(group: str, choice: str):
-    needs = {"folder": ["dataset.path=images"], "pairs": ["dataset.path=images"], "autoencoder": ["objective=began"],
-             "dcgan_paper": ["objective=non_saturating"]}.get(choice, [])
+    needs = {"folder": ["dataset.path=images"], "autoencoder": ["objective=began"],
+             "pairs": ["dataset.path=images", "objective=pix2pix"],
+             "dcgan_paper": ["objective=non_saturating"], "cyclegan": ["dataset=emoji"],
+             "emoji": ["objective=cyclegan"], "openmoji": ["objective=pix2pix"],
+             "unet": ["objective=pix2pix", "dataset=openmoji"], "resnet": ["dataset=openmoji"],
+             "pix2pix": ["preset=pix2pix_openmoji_tiny" if group == "sweep" else "dataset=openmoji"]}.get(choice, [])
     compose.write([f"{group}={choice}", *needs])
     assert load().raw["composed"] == [f"{group}={choice}", *needs]
 

@@ -46,7 +46,7 @@ def train(seed):
     options = {"name": "mlp", "width": 16, "depth": 1, "latent": 4}
     module, config = build.component("networks", options)
     torch.manual_seed(seed)
-    network = module.build(config, SHAPE, 0)["generator"]
+    network = module.build(config, SHAPE)["generator"]
     generators.save(MODEL, network, {
         "networks": options, "shape": list(SHAPE), "classes": [], "seed": seed, "dataset": "toy", "data_sha256": "d1",
         "run": os.path.abspath("runs/toy"), "images_seen": 640, "ema": True})  # fmt: skip

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from ganlib import build
+from ganlib.condition import of_classes
 from ganlib.sampling import generator as generators
 from pipelines import sample
 from pipelines.evaluation import registry
@@ -27,7 +28,7 @@ def registered(where, classes):
     """A generator in `where`, and in the registry there as its champion."""
     options = OPTIONS | ({"conditioning": "concat"} if classes else {})
     torch.manual_seed(0)
-    network = build.networks(options, SHAPE, len(classes), 0)["generator"]
+    network = build.networks(options, SHAPE, of_classes(len(classes)), 0)["generator"]
     generators.save(where / "model", network, {
         "networks": options, "shape": list(SHAPE), "classes": classes, "seed": 0, "dataset": "toy", "data_sha256": "d",
         "label_counts": [5, 1, 3, 7] if classes else [], "run": "runs/gone", "images_seen": 640,
@@ -120,7 +121,7 @@ def test_a_label_is_a_name_or_a_number_and_is_said(told, monkeypatch, capsys, tm
     network, _ = generators.load(told / "model")
     for label, number in (("C++", 0), ("T-shirt (blue)", 2), ("2", 2), ("0", 0), ("1", 3)):  # the name counts first
         run(monkeypatch, "--model", model.format(told), "-n", "4", "--label", label, "--out", str(tmp_path / "a.png"))
-        expected = generators.sample(network, 4, 0, torch.full((4,), number))
+        expected = generators.sample(network, torch.full((4,), number), 0)
         assert np.array_equal(np.asarray(Image.open(tmp_path / "a.png"))[:8, :8], expected[0].permute(1, 2, 0))
         assert capsys.readouterr().out.endswith(f"a.png, class {number} ({CLASSES[number]})\n")
 

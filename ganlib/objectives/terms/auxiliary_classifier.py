@@ -28,9 +28,9 @@ class AuxiliaryClassifier(Term):
         self.config = config
 
     def discriminator(self, move: Move) -> Tensor:
-        assert move.real is not None and move.real.label is not None and move.batch.label is not None
-        on_real = cross_entropy(move.real.label.float(), move.batch.label)
-        right = (move.real.label.detach().argmax(1) == move.batch.label).float().mean()
+        assert move.real is not None and move.real.label is not None and move.batch.condition is not None
+        on_real = cross_entropy(move.real.label.float(), move.batch.condition)
+        right = (move.real.label.detach().argmax(1) == move.batch.condition).float().mean()
         move.stats["D/real_accuracy"] = right
         return self.config.weight * (on_real + _on_fakes(move))
 
@@ -45,8 +45,8 @@ class AuxiliaryClassifier(Term):
 
 
 def _on_fakes(move: Move) -> Tensor:
-    assert move.fake.label is not None and move.fakes.label is not None
-    return cross_entropy(move.fake.label.float(), move.fakes.label)
+    assert move.fake.label is not None and move.fakes.condition is not None
+    return cross_entropy(move.fake.label.float(), move.fakes.condition)
 
 
 def build(config: Config) -> AuxiliaryClassifier:

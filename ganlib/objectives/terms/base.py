@@ -18,7 +18,7 @@ class Move(NamedTuple):
     batch: Batch
     fakes: Fakes  # detached in the discriminator's move
     real: Verdict | None  # of the reals; in the generator's move only if a term or the loss `needs_real`
-    fake: Verdict  # of the fakes
+    fake: Verdict  # of the fakes; with no scores where the discriminator has no part in the move
     adversarial: Callable[[Tensor, Tensor], Tensor]  # the discriminator's loss per sample of (real, fake) scores
     stats: Stats  # a term may add to what is logged
 
@@ -31,6 +31,7 @@ class Term(nn.Module, abc.ABC):
     """
 
     needs_real = False  # the generator's move must judge the reals as well
+    needs_verdict = True  # its part in the generator's loss is one of what the discriminator says
 
     def discriminator(self, move: Move) -> Tensor | None:
         """What is added to the discriminator's loss, weighted: a scalar. None: nothing."""

@@ -60,14 +60,14 @@ class Consistency(Term):
         loss = torch.zeros((), device=batch.real.device)
         if config.real:
             changed = jitter(batch.real, batch.noise, config.shift, config.flip)
-            loss = loss + config.real * _squared_difference(move, "real", changed, batch.label)
+            loss = loss + config.real * _squared_difference(move, "real", changed, batch.condition)
         if config.fake:
             changed = jitter(fakes.images, batch.noise, config.shift, config.flip)
-            loss = loss + config.fake * _squared_difference(move, "fake", changed, fakes.label)
+            loss = loss + config.fake * _squared_difference(move, "fake", changed, fakes.condition)
         if config.latent:
             with torch.no_grad():
                 near = self._neighbours(move)
-            loss = loss + config.latent * _squared_difference(move, "fake", near, fakes.label)
+            loss = loss + config.latent * _squared_difference(move, "fake", near, fakes.condition)
         return loss
 
     def generator(self, move: Move) -> Tensor | None:
@@ -79,13 +79,13 @@ class Consistency(Term):
     def _neighbours(self, move: Move) -> Tensor:
         fakes: Fakes = move.fakes
         noise = move.batch.noise.normal(fakes.z.shape[1])
-        return move.networks["generator"](fakes.z + self.config.radius * noise, fakes.label)
+        return move.networks["generator"](fakes.z + self.config.radius * noise, fakes.condition)
 
 
-def _squared_difference(move: Move, side: Side, changed: Tensor, label: Tensor | None) -> Tensor:
+def _squared_difference(move: Move, side: Side, changed: Tensor, condition: Tensor | None) -> Tensor:
     before = move.real if side == "real" else move.fake
     assert before is not None
-    after = looking_at(move.networks["discriminator"], side)(changed, label)
+    after = looking_at(move.networks["discriminator"], side)(changed, condition)
     return (after.score.float() - before.score.float()).square().mean()
 
 

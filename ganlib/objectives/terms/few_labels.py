@@ -43,7 +43,7 @@ class FewLabels(Term):
         return self.config.weight * cross_entropy(logits, label)
 
     def check(self, networks: Networks) -> None:
-        if networks["generator"].classes or not networks["discriminator"].classes:
+        if networks["generator"].told or not networks["discriminator"].classes:
             raise ConfigError("objective.terms.few_labels: the discriminator must tell the class, and the generator "
                               "not be told it; set networks.conditioning=classes")
 

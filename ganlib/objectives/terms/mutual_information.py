@@ -40,8 +40,8 @@ class MutualInformation(Term):
 
     def _negative_bound(self, move: Move) -> Tensor:
         generator = move.networks["generator"]
-        assert move.fake.label is not None and move.fakes.label is not None
-        categorical = cross_entropy(move.fake.label.float(), move.fakes.label)
+        assert move.fake.label is not None and move.fakes.condition is not None
+        categorical = cross_entropy(move.fake.label.float(), move.fakes.condition)
         move.stats["mutual_information"] = math.log(generator.classes) - categorical.detach()
         loss = self.config.categorical * categorical
         if move.fake.posterior is not None and move.fake.posterior.shape[1]:

@@ -15,7 +15,8 @@ NAMES += [("1F468-200D-1F33E", "MAN FARMER"), ("1F469-200D-1F33E", "WOMAN FARMER
 
 @pytest.fixture
 def packages(tmp_path):
-    """In both, emoji k is k + 1 in all of its red; Noto's green is 0 and Twemoji's 200. Of several modes."""
+    """In both, emoji k is k + 1 in its red, and has a line at height k; Noto's green is 0 and Twemoji's 200. Of several
+    modes."""
     rows = [{"unified": code, "image": f"{code.lower()}.png", "name": name, "subcategory": "s", "has_img_google": True,
              "has_img_twitter": True, "sort_order": 1} for code, name in NAMES]
     rows.append(rows[0] | {"unified": "1F9FF", "image": "1f9ff.png", "has_img_twitter": False})
@@ -26,6 +27,7 @@ def packages(tmp_path):
         for k in range(len(NAMES)):
             image = Image.new("RGBA", (64, 64), (k + 1, green, 0, 255))
             image.putpixel((0, 0), (0, 0, 0, 0))
+            image.paste((255, 255, 255, 255), (40, k, 64, k + 1))
             (image.quantize(4) if k % 2 else image).save(folder / rows[k]["image"])
     return tmp_path / "modules"
 

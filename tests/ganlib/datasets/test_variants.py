@@ -3,7 +3,7 @@ import pytest
 
 from ganlib.config import ConfigError
 from ganlib.datasets.splits import cut_families
-from ganlib.datasets.variants import Emoji, families
+from ganlib.datasets.variants import Emoji, alike, families
 
 # code points, names as two sets have them, group
 FARMER = [("1F468-200D-1F33E", "man farmer"), ("1F469-200D-1F33E", "WOMAN FARMER"), ("1F9D1-200D-1F33E", "farmer")]
@@ -64,3 +64,17 @@ def test_shares_and_sizes_are_checked():
         Emoji().split(["a"] * 9)
     with pytest.raises(ConfigError, match="too few for a split source"):
         Emoji().split(["a"] * 9 + ["b"], halves=True)
+
+
+def test_what_is_drawn_alike_is_one_family_whatever_it_is_called():
+    """Lines that differ by a level here and there, and not those of another drawing."""
+    random = np.random.default_rng(0)
+    first, second = random.integers(0, 2, (2, 1, 16, 16)).astype(np.uint8) * 254
+    drawings = np.stack([first, second, first + 1, first])
+    assert alike(drawings) == [(0, 2), (0, 3), (2, 3)]
+    found = families(["2764", "1F600", "1F499", "1F49A"], ["red heart", "face", "blue heart", "green heart"],
+                     ["heart", "face", "heart", "heart"], [drawings])
+    assert found == ["2764", "1F600", "2764", "2764"]
+    many = random.integers(0, 256, (600, 1, 8, 8)).astype(np.uint8)
+    many[590] = many[3]
+    assert alike(many) == [(3, 590)]

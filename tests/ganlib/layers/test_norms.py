@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from torch import nn
 from torch.nn.functional import batch_norm
 
+from ganlib.condition import of_classes
 from ganlib.layers.norms import SyncBatchNorm2d, norm2d
 from ganlib.layers.virtual import SIZE, Reference, VirtualBatchNorm2d
 
@@ -27,7 +29,7 @@ def test_virtual_batch_norm_of_an_image_far_away():
 
 
 def test_the_reference_batch_goes_before_the_images_and_is_dropped_after():
-    reference = Reference(torch.full((SIZE, 1), 7.0), classes=3)
+    reference = Reference(torch.full((SIZE, 1), 7.0), of_classes(3))
     seen = []
 
     def network(inputs, label):
@@ -61,3 +63,23 @@ def test_synchronised_batch_norm_over_two_workers_with_and_without_scale(on_work
     torch.testing.assert_close(torch.cat([first, second]), expected, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(bare, first)
     torch.testing.assert_close(variance, 0.9 + 0.1 * images.var((0, 2, 3)))
+
+
+@pytest.mark.parametrize("affine", [True, False])
+def test_instance_norm_is_the_same_in_either_memory_format_with_its_derivatives(affine):
+    torch.manual_seed(0)
+    norm = norm2d("instance", 3, affine).double()
+    if affine:
+        nn.init.normal_(norm.weight)
+        nn.init.normal_(norm.bias)
+    images = 5 + 2 * torch.randn(2, 3, 4, 5, dtype=torch.float64)
+    last = images.to(memory_format=torch.channels_last)
+    torch.testing.assert_close(norm(last), norm(images))
+    variance, mean = torch.var_mean(images, (2, 3), correction=0, keepdim=True)
+    expected = (images - mean) / (variance + 1e-5).sqrt()
+    if affine:
+        expected = expected * norm.weight.view(-1, 1, 1) + norm.bias.view(-1, 1, 1)
+    torch.testing.assert_close(norm(last), expected)
+    assert norm(last).is_contiguous(memory_format=torch.channels_last)
+    assert torch.autograd.gradgradcheck(norm, last.requires_grad_())
+    assert norm(torch.randn(2, 3, 1, 1, dtype=torch.float64)).shape == (2, 3, 1, 1)

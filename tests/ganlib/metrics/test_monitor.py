@@ -78,7 +78,7 @@ def test_training_does_not_notice_it(lite0: Extractor, workers: int, on_workers)
         watch, seen = monitor(lite0), []
 
         def snapshot(images_seen: int, generator: torch.nn.Module, networks: Any) -> float:
-            seen.extend(watch(lambda start, count: generators.excerpt(generator, start, count, seed=1)).values())
+            seen.extend(watch(lambda start, count: generators.sample(generator, count, 1, start=start)).values())
             return seen[-1]
 
         generator = train(run, table, snapshot=snapshot) if watched else train(run, table)

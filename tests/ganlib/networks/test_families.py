@@ -9,50 +9,71 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from ganlib import build
+from ganlib.condition import NOTHING, Condition, of_classes
 from ganlib.config import ConfigError
 from ganlib.layers.virtual import refer
 from ganlib.verdict import Verdict
 
-SMALL = {"dcgan": {"width": 4}, "subpixel": {"width": 4}, "mlp": {"width": 8, "depth": 2}, "autoencoder": {"width": 4}}
+TRANSLATOR = {"width": 4, "discriminator_width": 4, "patch": 16}
+SMALL = {"dcgan": {"width": 4}, "subpixel": {"width": 4}, "mlp": {"width": 8, "depth": 2}, "autoencoder": {"width": 4},
+         "unet": TRANSLATOR, "resnet": TRANSLATOR}  # fmt: skip
 SHAPES = [(1, 28, 28), (3, 32, 32), (3, 64, 64), (3, 48, 64), (1, 36, 28)]
 CLASSES = 3
 TOLD = ["concat", "projection", "classifier", "code", "classes"]  # every conditioning but none
 CONDITIONED = [(family, how) for family in ("dcgan", "subpixel", "mlp") for how in TOLD]
 
 
-def networks(family: str, shape: tuple[int, int, int], classes: int = 0, **options: Any) -> dict[str, Any]:
-    module, config = build.component("networks", {"name": family, "latent": 6} | SMALL.get(family, {}) | options)
+def networks(family: str, shape: tuple[int, int, int], condition: Condition | None = None, **options: Any
+             ) -> dict[str, Any]:
+    """Of the first of these that the family takes: unconditional ones, or translators of images of two channels."""
+    module, _ = build.component("networks", {"name": family})
+    latent = {"latent": 6} if hasattr(module.Config, "latent") else {}
+    _, config = build.component("networks", {"name": family} | latent | SMALL.get(family, {}) | options)
     torch.manual_seed(0)
-    return module.build(config, shape, classes)
+    if condition is None:
+        try:
+            return module.build(config, shape, NOTHING)
+        except ConfigError:
+            condition = Condition("image", 2, shape[1:])
+    return module.build(config, shape, condition)
+
+
+def told(network: Any, count: int) -> torch.Tensor | None:
+    """Conditions for it, if it is told any."""
+    return torch.randn(count, *network.told.shape).clamp(-1, 1) if network.told.kind == "image" else None
 
 
 def conditioned(family: str, how: str, **options: Any) -> dict[str, Any]:
     shape = (2, 1, 1) if family == "mlp" else SHAPES[0]
-    return networks(family, shape, CLASSES, conditioning=how, code_classes=CLASSES, **options)
+    return networks(family, shape, of_classes(CLASSES), conditioning=how, code_classes=CLASSES, **options)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("family", build.names("networks"))
 def test_images_in_range_and_one_score_each(family, shape):
     players = networks(family, shape)
-    images = players["generator"](torch.randn(5, players["generator"].latent))
+    conditions = told(players["generator"], 5)
+    images = players["generator"](torch.randn(5, players["generator"].latent), conditions)
     assert images.shape == (5, *shape) and images.abs().max() <= 1
-    verdict = players["discriminator"](images)
-    assert isinstance(verdict, Verdict) and verdict.score.shape == (5,) and verdict.features.shape[0] == 5
+    verdict = players["discriminator"](images, conditions)
+    assert isinstance(verdict, Verdict) and verdict.features.shape[0] == 5
+    assert verdict.score.shape == (5,) or (verdict.score.shape[:2] == (5, 1) and verdict.score.ndim == 4)  # of patches
 
 
 @pytest.mark.parametrize("family", build.names("networks"))
 def test_mixes_batch_says_whether_other_images_matter(family):
     """A discriminator that claims to judge each image by itself gives it the same score in any company."""
     choices: list[dict[str, str]] = [{}]
-    if family != "mlp":
+    if hasattr(build.module("networks", family).Config, "discriminator_norm"):
         choices += [{"discriminator_norm": norm} for norm in ("batch", "sync_batch", "layer", "group", "instance")]
-    if family != "autoencoder":
+    if family in ("dcgan", "subpixel", "mlp"):
         choices += [{"minibatch": "std"}, {"minibatch": "discrimination"}]
     for options in choices:
         discriminator = networks(family, SHAPES[0], **options)["discriminator"].train()
         images = torch.randn(6, *SHAPES[0])
-        together, alone = discriminator(images).score[:3], discriminator(images[:3]).score
+        conditions = told(discriminator, 6)
+        together = discriminator(images, conditions).score[:3]
+        alone = discriminator(images[:3], None if conditions is None else conditions[:3]).score
         assert torch.allclose(together, alone, atol=1e-5) == (not discriminator.mixes_batch)
 
 
@@ -78,7 +99,7 @@ def _all_learn_alike(players, again):
     for role, network in players.items():
         for mine, theirs in zip(network.parameters(), again[role].parameters(), strict=True):
             assert torch.equal(mine, theirs)
-    label = torch.arange(4) % CLASSES
+    label = torch.arange(4) % CLASSES if told(players["generator"], 4) is None else told(players["generator"], 4)
     verdict = players["discriminator"](players["generator"](torch.randn(4, players["generator"].latent), label), label)
     sum(output.square().sum() for output in verdict[:3] if output is not None).backward()
     for role, network in players.items():
@@ -98,7 +119,7 @@ def test_each_player_says_what_it_is_told_and_what_it_guesses(family, how):
     generator, discriminator = players["generator"], players["discriminator"]
     assert generator.classes == (0 if how == "classes" else CLASSES)
     assert generator.labels_are_codes == (how == "code")
-    assert discriminator.told_labels == (how in ("concat", "projection"))
+    assert bool(discriminator.told) == (how in ("concat", "projection"))
     assert discriminator.classes == (CLASSES if how in ("classifier", "code", "classes") else 0)
     z, label = torch.randn(6, generator.latent), torch.arange(6) % CLASSES
     images = generator(z, label)
@@ -108,7 +129,7 @@ def test_each_player_says_what_it_is_told_and_what_it_guesses(family, how):
     assert verdict.label is None or verdict.label.shape == (6, CLASSES)
     assert (verdict.posterior is None) == (how != "code")
     assert verdict.posterior is None or verdict.posterior.shape == generator.code(z).shape == (6, 2)
-    assert torch.equal(verdict.score, other.score) == (not discriminator.told_labels)
+    assert torch.equal(verdict.score, other.score) == (not discriminator.told)
 
 
 @pytest.mark.parametrize(("family", "how"), CONDITIONED)
@@ -129,16 +150,16 @@ def test_what_the_conditioning_needs_is_asked_for(family, how):
     players = conditioned(family, how)
     z, images = torch.randn(2, players["generator"].latent), torch.zeros(2, *SHAPES[0])
     if how != "classes":
-        with pytest.raises(ValueError, match="label: this generator needs one for each image, 0 … 2"):
+        with pytest.raises(ValueError, match="condition: this generator needs one of 3 classes for each image"):
             players["generator"](z)
-    if players["discriminator"].told_labels:
-        with pytest.raises(ValueError, match="label: this discriminator needs one for each image, 0 … 2"):
+    if players["discriminator"].told:
+        with pytest.raises(ValueError, match="condition: this discriminator needs one of 3 classes for each image"):
             players["discriminator"](images)
     if how == "code":
         assert networks(family, SHAPES[0], conditioning=how)["generator"].classes == 10  # data without labels
     else:
         with pytest.raises(ConfigError, match=f"networks.conditioning: {how} needs labels, and this data has none"):
-            networks(family, SHAPES[0], conditioning=how)
+            networks(family, SHAPES[0], NOTHING, conditioning=how)
 
 
 @pytest.mark.parametrize("family", ["dcgan", "subpixel", "mlp"])
@@ -218,8 +239,8 @@ NORMS += [{"discriminator_norm": "spectral", "conditioning": "projection", "mini
 def test_every_option_can_be_built_without_memory_and_run_in_bfloat16(family):
     for options in OPTIONS + (NORMS if family != "mlp" else []):
         with torch.device("meta"):
-            shadows = networks(family, SHAPES[0], CLASSES, **options)
-        players = networks(family, SHAPES[0], CLASSES, **options)
+            shadows = networks(family, SHAPES[0], of_classes(CLASSES), **options)
+        players = networks(family, SHAPES[0], of_classes(CLASSES), **options)
         for role, shadow in shadows.items():
             assert all(parameter.is_meta for parameter in shadow.parameters())
             shapes = [{name: tensor.shape for name, tensor in network.state_dict().items()}
@@ -257,7 +278,7 @@ def test_dcgan_paper_is_the_figure_of_the_paper():
 @pytest.mark.parametrize("family", ["dcgan", "subpixel"])
 def test_spectral_norm_begins_with_the_largest_singular_value_one(family, how):
     """Of every layer, at the first forward: the singular vectors are those of the weights that training begins with."""
-    discriminator = networks(family, SHAPES[1], CLASSES, discriminator_norm="spectral", conditioning=how,
+    discriminator = networks(family, SHAPES[1], of_classes(CLASSES), discriminator_norm="spectral", conditioning=how,
                              width=32)["discriminator"]  # fmt: skip
     discriminator(torch.randn(2, *SHAPES[1]), torch.arange(2))
     normalised = [module for module in discriminator.modules() if hasattr(module, "parametrizations")]

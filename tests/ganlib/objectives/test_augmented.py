@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ganlib import build
 from ganlib.augmentations.base import Augmentation, normal
+from ganlib.condition import NOTHING, Condition
 from ganlib.config import ConfigError
 from ganlib.datasets.table import Table
 from ganlib.objectives.augmented import Augmented, Seen, looking_at
@@ -147,7 +148,7 @@ def test_each_look_has_numbers_of_its_own():
 class Sum(nn.Module):
     """D(x) = Σ x, added in one order whatever the batch."""
 
-    energy, told_labels, classes, own_gradients = False, False, 0, True
+    energy, told, classes, own_gradients = False, NOTHING, 0, True
 
     def __init__(self, mixes_batch: bool = False) -> None:
         super().__init__()
@@ -281,3 +282,44 @@ def test_p_follows_the_discriminator_in_the_loop_and_resumes(tmp_path):
     assert logged["resumed"] == logged["straight"]
     for mine, theirs in zip(straight.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(mine, theirs)
+
+
+SIDES = (16, 16)
+
+
+@pytest.mark.parametrize("name", ["diffaugment", "ada"])
+@pytest.mark.parametrize("channels", [(3, 3), (3, 1), (1, 3)])
+def test_of_a_pair_both_images_are_moved_alike(name, channels):
+    """Where an image is its own condition, the discriminator goes on seeing the same twice, by each kind of look."""
+
+    class Pairs(nn.Module):
+        told = Condition("image", channels[1], SIDES)
+
+        def forward(self, images, condition):
+            seen.append((images, condition))
+            return Verdict(images.mean((1, 2, 3)))
+
+    seen: list[tuple[Tensor, Tensor]] = []
+    module, config = build.component("augmentations", {"name": name} | ({"p": 0.8} if name == "ada" else {}))
+    grey = torch.rand(8, 1, *SIDES, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    image, condition = (grey.expand(-1, count, -1, -1) for count in channels)
+    seer = Seen(Pairs(), module.build(config), Noise(3, 4))
+    seer(image, condition)
+    seer(image, condition)
+    looking_at(seer, "real", "fake")(image, condition)
+    looking_at(seer, "fake")(image[4:], condition[4:])
+    for first, second in seen:
+        assert first.shape[1:] == (channels[0], *SIDES) and second.shape[1:] == (channels[1], *SIDES)
+        torch.testing.assert_close(first[:, :1], second[:, :1])
+        assert not torch.allclose(first, image[:len(first)], atol=1e-3)
+    assert not torch.equal(seen[0][0], seen[1][0])  # another draw at each look
+    torch.testing.assert_close(seen[3][0], seen[2][0][4:])  # one draw for the fakes of a move
+
+
+def test_the_way_back_lies_behind_the_same_augmentation():
+    both = nn.Identity()
+    both.back = nn.Identity()
+    seer, images = Seen(both, Noisy(), Noise(0, 4)), torch.zeros(4, *SHAPE)
+    assert isinstance(seer.back, Seen) and seer.back.discriminator is both.back
+    torch.testing.assert_close(looking_at(seer.back, "real")(images), looking_at(seer, "real")(images))
+    assert seer.back(images).abs().max() > 0

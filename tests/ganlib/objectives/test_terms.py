@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.functional import softplus
 
 from ganlib import build
+from ganlib.condition import of_classes
 from ganlib.datasets.table import Table
 from ganlib.losses import LOSSES
 from ganlib.objectives.base import Batch, Fakes, Noise, Phase
@@ -31,7 +32,7 @@ def term(name: str, **options: Any):
 class Told(nn.Module):
     """A discriminator with a table of scores by label: D(x, y) = w[y]·mean(x)."""
 
-    mixes_batch, energy, told_labels, classes = False, False, True, 0
+    mixes_batch, energy, told, classes = False, False, of_classes(3), 0
 
     def __init__(self) -> None:
         super().__init__()
@@ -113,13 +114,13 @@ def test_matching_aware_is_real_plus_half_of_wrong_and_fake():
     """Algorithm 1 of Reed et al. for a loss of separate terms; and no wrong label is a right one."""
     here = move()
     discriminator, seen = here.networks["discriminator"], []
-    real = discriminator(here.batch.real, here.batch.label)
-    fake = discriminator(here.fakes.images, here.fakes.label)
+    real = discriminator(here.batch.real, here.batch.condition)
+    fake = discriminator(here.fakes.images, here.fakes.condition)
     discriminator.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[1]))
     here = move(real, fake, networks=here.networks)
     total = here.adversarial(real.score, fake.score).mean() + term("matching_aware").discriminator(here)
     (wrong,) = seen
-    assert (wrong != here.batch.label).all() and ((wrong >= 0) & (wrong < CLASSES)).all()
+    assert (wrong != here.batch.condition).all() and ((wrong >= 0) & (wrong < CLASSES)).all()
     on_wrong = discriminator(here.batch.real, wrong).score
     relu = torch.relu
     expected = relu(1 - real.score).mean() + 0.5 * (relu(1 + on_wrong).mean() + relu(1 + fake.score).mean())
@@ -223,7 +224,7 @@ def test_consistency_is_nothing_for_a_score_that_does_not_change_and_the_squared
     here = move(Verdict(torch.zeros(N)), networks={"discriminator": Told(), "generator": Painter()})
     flat = torch.ones(N, 1, 2, 2)
     here.batch.real = flat
-    here = here._replace(real=here.networks["discriminator"](flat, here.batch.label))
+    here = here._replace(real=here.networks["discriminator"](flat, here.batch.condition))
     assert term("consistency", real=10.0).discriminator(here) == 0
     here = move(Verdict(torch.zeros(N)), networks={"discriminator": Left(), "generator": Painter()})
     changed = jitter(here.batch.real, Noise(0, N), 4)[:, 0, 0, 0]
@@ -249,6 +250,32 @@ def test_latent_consistency_holds_the_score_and_spreads_the_images():
     here = move(Verdict(torch.zeros(N)))
     delta = 0.1 * Noise(0, N).normal(6)[:, :4]
     torch.testing.assert_close(zcr.generator(here), -0.5 * delta.square().mean())
-    change = here.networks["discriminator"](here.fakes.images + delta.view(N, 1, 2, 2), here.fakes.label).score
+    change = here.networks["discriminator"](here.fakes.images + delta.view(N, 1, 2, 2), here.fakes.condition).score
     here = move(Verdict(torch.zeros(N)), Verdict(torch.zeros(N)))
     torch.testing.assert_close(zcr.discriminator(here), 20 * change.square().mean())
+
+
+@pytest.mark.parametrize("distance", ["l1", "l2"])
+def test_reconstruction_is_the_distance_to_the_image_of_the_pair(distance):
+    """Differences of ½, ½, 0 and 2."""
+    here = move()
+    real = torch.tensor([0.5, 0.0, 1.0, -1.0]).view(N, 1, 1, 1).expand(N, 1, 2, 2)
+    drawn = torch.tensor([1.0, 0.5, 1.0, 1.0]).view(N, 1, 1, 1).expand(N, 1, 2, 2)
+    here.batch.real = real
+    here = here._replace(fakes=here.fakes._replace(images=drawn))
+    value = term("reconstruction", weight=10.0, distance=distance).generator(here)
+    scale = {"l1": (0.5 + 0.5 + 2) / 4, "l2": (0.25 + 0.25 + 4) / 4}[distance]
+    assert value.item() == pytest.approx(10 * scale)
+
+
+def test_a_wrong_text_is_that_of_the_next_sample_of_the_global_batch(on_workers):
+    texts = torch.arange(8.0).view(8, 1)
+
+    def wrong(rank: int, workers: int = 2) -> torch.Tensor:
+        share = slice(rank * 8 // workers, (rank + 1) * 8 // workers)
+        here = move(networks={"generator": Painter(), "discriminator": Told()})
+        here.networks["generator"].classes = 0
+        return term("matching_aware")._wrong(here, texts[share])
+
+    assert wrong(0, 1).flatten().tolist() == [1, 2, 3, 4, 5, 6, 7, 0]
+    assert torch.equal(torch.cat(on_workers(wrong, 2)), wrong(0, 1))

@@ -11,7 +11,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ganlib import build
+from ganlib.condition import NOTHING, Condition, of_classes
 from ganlib.config import ConfigError
+from ganlib.datasets.table import Table
 from ganlib.sampling import generator as generators
 
 NETWORKS = {"name": "mlp", "width": 16, "depth": 1, "latent": 4}
@@ -20,7 +22,7 @@ NETWORKS = {"name": "mlp", "width": 16, "depth": 1, "latent": 4}
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
     module, config = build.component("networks", NETWORKS | {"conditioning": "concat"})
-    generator = module.build(config, (1, 8, 8), 3)["generator"]
+    generator = module.build(config, (1, 8, 8), of_classes(3))["generator"]
     generators.save(tmp_path, generator, {"networks": NETWORKS | {"conditioning": "concat"}, "shape": [1, 8, 8],
                                           "classes": ["a", "b", "c"], "label_counts": [4, 0, 12], "seed": 0})
     return tmp_path
@@ -31,7 +33,7 @@ def test_a_stretch_of_the_sequence_is_that_of_the_whole(directory: Path) -> None
     generator, _ = generators.load(directory)
     generator.label_counts = (5, 0, 1)
     whole = generators.sample(generator, 10, seed=3)
-    parts = [generators.excerpt(generator, start, count, seed=3) for start, count in ((0, 4), (4, 5), (9, 1))]
+    parts = [generators.sample(generator, count, seed=3, start=start) for start, count in ((0, 4), (4, 5), (9, 1))]
     assert torch.equal(torch.cat(parts), whole)
 
 
@@ -40,6 +42,7 @@ class Told:
 
     def __init__(self, counts: tuple[int, ...], codes: bool = False) -> None:
         self.classes, self.labels_are_codes, self.label_counts = len(counts), codes, counts
+        self.told = of_classes(len(counts))
 
 
 def test_labels_come_in_the_shares_of_the_training_images_from_wherever_one_begins() -> None:
@@ -149,13 +152,66 @@ def test_whatever_is_in_the_file_of_its_weights_it_is_refused(edit: Any, directo
 
 
 @pytest.mark.parametrize(("labels", "message"), [
-    ([0, 1, 3], "0 … 2 is needed, got \\[3\\]"), ([0, -1, 2], "got \\[-1\\]"), ([0, 1], "3 .*needed|shape \\(3,\\)"),
-    ([[0], [1], [2]], "shape"), ([0.0, 1.0, 2.0], "int64"), ([True, False, True], "int64")])
+    ([0, 1, 3], "classes 0 … 2, got 0 … 3"), ([0, -1, 2], "got -1 … 2"), ([[0], [1], [2]], r"shape \(3, 1\)"),
+    ([0.0, 1.0, 2.0], "float32"), ([True, False, True], "bool")])
 def test_labels_that_are_none_are_refused(labels: list[Any], message: str, directory: Path) -> None:
     generator, _ = generators.load(directory)
     with pytest.raises(ConfigError, match=message):
-        generators.sample(generator, 3, 0, torch.tensor(labels))
-    assert len(generators.sample(generator, 3, 0, torch.tensor([0, 2, 1]))) == 3
+        generators.sample(generator, torch.tensor(labels), 0)
+    assert len(generators.sample(generator, torch.tensor([0, 2, 1]), 0)) == 3
+
+
+def test_a_generator_is_asked_for_what_it_can_give(directory: Path) -> None:
+    noise = build.networks(NETWORKS, (1, 8, 8), NOTHING, 0)["generator"]
+    with pytest.raises(ConfigError, match=r"makes its images of noise alone.* ask for a number"):
+        generators.sample(noise, torch.zeros(2, 1, 8, 8, dtype=torch.uint8), 0)
+    translator = _translator()
+    with pytest.raises(ConfigError, match=r"count: this generator goes by an image 3×64×64.*pipelines\.translate"):
+        generators.sample(translator, 3, 0)
+    for wrong in (torch.zeros(2, 1, 64, 64, dtype=torch.uint8), torch.zeros(2, 3, 32, 64, dtype=torch.uint8),
+                  torch.zeros(2, dtype=torch.int64)):  # fmt: skip
+        with pytest.raises(ConfigError, match=r"conditions: an image 3×64×64 each, got"):
+            generators.sample(translator, wrong, 0)
+    with pytest.raises(ConfigError, match=r"truncation: this generator translates images"):
+        generators.sample(translator, torch.zeros(2, 3, 64, 64, dtype=torch.uint8), 0, 0.5)
+    texts = build.networks(NETWORKS | {"conditioning": "concat"}, (1, 8, 8), Condition("text", 5), 0)["generator"]
+    with pytest.raises(ConfigError, match=r"goes by a text's 5 numbers.*give it texts"):
+        generators.sample(texts, 2, 0)
+    assert generators.sample(texts, torch.randn(2, 5), 0).shape == (2, 1, 8, 8)
+
+
+def _translator(**options: Any) -> Any:
+    unet = {"name": "unet", "width": 2, "discriminator_width": 2, "dropout": 0.5} | options
+    generator = build.networks(unet, (1, 64, 64), Condition("image", 3, (64, 64)), 0)["generator"].eval()
+    for parameter in generator.parameters():
+        parameter.data *= 10  # or all that it draws were grey
+    return generator
+
+
+def test_what_a_translator_draws_is_a_function_of_image_place_and_seed() -> None:
+    """Its dropout is drawn from the seed: any piece of the sequence is that of the whole, and another seed another."""
+    translator = _translator()
+    assert translator.latent > 0
+    images = torch.randint(0, 256, (5, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    whole = generators.sample(translator, images, 1)
+    assert whole.dtype == torch.uint8 and whole.shape == (5, 1, 64, 64)
+    pieces = [generators.sample(translator, images[start : start + 2], 1, start=start) for start in (0, 2, 4)]
+    assert torch.equal(torch.cat(pieces), whole)
+    assert not torch.equal(generators.sample(translator, images, 2), whole)
+    floats = images.float() / 127.5 - 1
+    assert (generators.sample(translator, floats, 1).int() - whole.int()).abs().max() <= 1
+    still = _translator(dropout=0.0)
+    assert still.latent == 0 and torch.equal(generators.sample(still, images, 1), generators.sample(still, images, 2))
+
+
+def test_of_a_table_a_generator_is_asked_for_its_conditions_or_a_number(directory: Path) -> None:
+    pixels = torch.arange(6, dtype=torch.uint8).view(6, 1, 1, 1).expand(-1, 3, 64, 64)
+    pairs = Table.from_arrays(pixels[:, :1].contiguous(), sources=pixels.flip(0).contiguous())
+    asked = generators.asked(_translator(), pairs, 3)
+    assert asked[:, 0, 0, 0].tolist() == [5, 3, 1]  # evenly spread
+    assert torch.equal(generators.piece(asked, 1, 2), asked[1:])
+    generator, _ = generators.load(directory)
+    assert generators.asked(generator, pairs, 3) == 3 and generators.piece(3, 1, 2) == 2
 
 
 @pytest.mark.parametrize("damage", ["cut", "gone", "of another network"])

@@ -34,3 +34,19 @@ def test_zero_half_life_is_the_weights_themselves_and_buffers_follow():
     for mine, theirs in zip(average.module.state_dict().values(), source.state_dict().values(), strict=True):
         assert torch.equal(mine, theirs)
     assert not average.module.training
+
+
+def test_stage_and_level_are_copied_and_not_averaged():
+    """Whole numbers and truths, as games in stages keep them; a frozen buffer of weights stays bit for bit."""
+    source = nn.Module()
+    source.register_buffer("level", torch.tensor(1))
+    source.register_buffer("on", torch.tensor(False))
+    source.register_buffer("first_stage", torch.randn(100))
+    average = MovingAverage(source, half_life=1000, rampup=1e9)
+    kept = average.module.first_stage.clone()
+    source.level.fill_(4)
+    source.on.fill_(True)
+    for step in range(50):
+        average.update(10, 10 * step + 10)
+    assert average.module.level == 4 and average.module.level.dtype == torch.int64 and average.module.on
+    assert torch.equal(average.module.first_stage, kept)

@@ -14,13 +14,17 @@ from typing import Any
 import pytest
 import torch
 
+from ganlib.condition import NOTHING
 from ganlib.config import ConfigError
 from ganlib.datasets import table
 from ganlib.datasets.table import Table
+from ganlib.objectives.base import Optimizer
+from ganlib.training import optimizers
 from ganlib.training import state as checkpoints
 from ganlib.training.guard import Guard, NotFinite
 from ganlib.training.loop import train
 from ganlib.training.run import Run, Training
+from ganlib.training.start import begin
 
 PIXELS = torch.randint(0, 256, (50, 1, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 TABLE = Table.from_arrays(PIXELS)
@@ -45,7 +49,7 @@ def run(networks: str = "mlp", objective: dict[str, Any] | None = None, **traini
 def test_the_share_of_a_worker_matters_where_its_batch_norm_is_its_own(norm: str, minibatch: str, share: int | None):
     settings = dataclasses.replace(run(), networks={"name": "dcgan", "width": 4, "generator_norm": norm,
                                                     "discriminator_norm": "none", "minibatch": minibatch})
-    assert settings.share((1, 16, 16), 0, 2) == share
+    assert settings.share((1, 16, 16), NOTHING, 2) == share
 
 
 @pytest.mark.parametrize(("norm", "alike"), [("batch", False), ("sync_batch", True)])
@@ -217,7 +221,7 @@ def test_a_run_on_disk_does_not_go_on_with_other_images_of_the_same_table(tmp_pa
 
 def test_images_that_cannot_be_told_from_others_are_refused_with_a_directory(tmp_path: Path):
     class Mine:
-        shape, classes, label_counts = TABLE.shape, TABLE.classes, TABLE.label_counts
+        shape, condition, label_counts = TABLE.shape, TABLE.condition, TABLE.label_counts
         draw, __len__ = staticmethod(TABLE.draw), lambda self: len(TABLE)
 
     images: Any = Mine()
@@ -345,13 +349,62 @@ def test_one_bad_worker_stops_all(on_workers):
 )
 def test_what_cannot_be_trained_is_refused_at_the_door(settings, workers, message):
     if message is None:
-        settings.check(TABLE.shape, 0, workers, len(TABLE))
+        settings.check(TABLE.shape, NOTHING, workers, len(TABLE))
     else:
         with pytest.raises(ConfigError, match=message):
-            settings.check(TABLE.shape, 0, workers, len(TABLE))
+            settings.check(TABLE.shape, NOTHING, workers, len(TABLE))
 
 
 @pytest.mark.parametrize("option", [{"images": 0}, {"batch_size": 0}, {"log_every": 0}, {"ema_half_life": -1}])
 def test_lengths_out_of_range_are_refused(option):
     with pytest.raises(ConfigError, match=next(iter(option))):
         Training(**option)
+
+
+def test_lr_is_held_and_then_falls_to_zero():
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+
+    def lr(done: float, **options: Any) -> float:
+        optimizers.set_learning_rate(optimizer, Optimizer(lr=0.2, **options), done)
+        return optimizer.param_groups[0]["lr"]
+
+    held = {"decay": "linear", "decay_from": 0.5}
+    assert [lr(done, **held) for done in (0.0, 0.5, 0.75, 1.0)] == pytest.approx([0.2, 0.2, 0.1, 0.0])
+    assert lr(0.6, decay="cosine", decay_from=0.2) == pytest.approx(0.1)
+    assert [lr(done, decay="linear") for done in (0.0, 0.25)] == pytest.approx([0.2, 0.15])
+    with pytest.raises(ConfigError, match="decay_from: a constant lr does not decay"):
+        Optimizer(decay_from=0.5)
+
+
+def test_a_phase_moves_in_its_part_of_the_run_alone():
+    """pix2pix whose adversarial part begins at 30 %: until then L1 alone trains the generator, and nothing else."""
+    pairs = Table.from_arrays(TABLE.images, sources=TABLE.images)
+    game = {"terms": {"reconstruction": {}}, "adversarial_from": 0.3, "penalties": {"r1": {"weight": 1, "every": 2}}}
+    networks = {"name": "unet", "width": 2, "depth": 2, "discriminator_width": 2, "patch": 16,
+                "discriminator_norm": "none"}  # fmt: skip
+    settings = Run(networks=networks, objective={"name": "two_player"} | game,
+                   training=Training(images=80, batch_size=8, log_every=8))
+    logged: dict[int, dict[str, float]] = {}
+    train(settings, pairs, log=lambda seen, metrics: logged.update({seen: metrics}))
+    for seen, metrics in logged.items():
+        alone = seen - 8 < 24  # the share that lay behind this batch is below 0.3
+        assert ("D/loss" in metrics) == ("G/loss" in metrics) == (not alone)
+        assert ("D/r1" in metrics) == (not alone and seen // 8 % 2 == 0)
+        assert "G/reconstruction" in metrics
+    identity = settings.identity(pairs.shape, pairs.condition, 1)
+    assert identity["training"]["images"] == 80  # or a longer run would go on from another game
+    with pytest.raises(ConfigError, match=r"adversarial_from: until then .* add reconstruction, or write 0"):
+        Run(objective={"name": "two_player", "adversarial_from": 0.3}).check((1, 16, 16), NOTHING, 1, 100)
+
+
+def test_images_and_their_pairs_are_mirrored_where_that_is_asked_for():
+    pairs = Table.from_arrays(TABLE.images, sources=TABLE.images)
+    settings = Run(networks={"name": "unet", "width": 2, "depth": 2, "discriminator_width": 2, "patch": 16},
+                   objective={"name": "two_player"}, training=Training(images=8, batch_size=8, flip=True))
+    drawn = begin(settings, pairs, torch.device("cpu")).images
+    plain, _ = pairs.draw(0, 0, 32)
+    images, conditions = drawn.draw(0, 0, 32, torch.device("cpu"))
+    assert torch.equal(images, conditions)
+    mirrored = [torch.equal(image, before.flip(2)) for image, before in zip(images, plain, strict=True)]
+    same = [torch.equal(image, before) for image, before in zip(images, plain, strict=True)]
+    assert all(a != b for a, b in zip(mirrored, same, strict=True)) and 5 < sum(mirrored) < 27

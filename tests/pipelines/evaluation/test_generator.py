@@ -13,6 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from ganlib import build, seeds
+from ganlib.condition import NOTHING, of_classes
 from ganlib.config import ConfigError
 from ganlib.datasets import table
 from ganlib.metrics import Statistics, frechet_distance, slerp
@@ -51,7 +52,7 @@ def write_model(directory: Path, data_sha256: str, classes: tuple[str, ...] = ()
     networks = NETWORK | options
     module, config = build.component("networks", networks)
     torch.manual_seed(5)
-    generator = module.build(config, SHAPE, len(classes))["generator"]
+    generator = module.build(config, SHAPE, of_classes(len(classes)))["generator"]
     generators.save(directory, generator, {"networks": networks, "shape": list(SHAPE), "classes": list(classes),
                                            "seed": 0, "data_sha256": data_sha256, "ema": True, "dataset": "toy",
                                            "images_seen": 1280, "run": "runs/gone"})
@@ -167,7 +168,7 @@ class Bank(torch.nn.Module):
 
     def __init__(self, train: table.Table) -> None:
         super().__init__()
-        self.classes, self.label_counts = len(train.classes), train.label_counts
+        self.classes, self.told, self.label_counts = len(train.classes), train.condition, train.label_counts
         self.of_class = [torch.from_numpy(train.images[train.labels == label]) for label in range(self.classes)]
         self.nothing = torch.nn.Parameter(torch.zeros(1))
 
@@ -346,6 +347,7 @@ class Linear(torch.nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        self.told = NOTHING
         self.weight = torch.nn.Parameter(0.1 * torch.randn(4, 4, generator=torch.Generator().manual_seed(0)))
 
     def forward(self, z: torch.Tensor, label: None = None) -> torch.Tensor:

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from ganlib.condition import Condition, of_classes
 from ganlib.datasets.table import Table
 from ganlib.metrics import slerp
 from ganlib.sampling import generator as generators
@@ -82,10 +83,12 @@ class PlainDiscriminator(Plain):
 @pytest.mark.parametrize("classes", [0, 3])
 def test_players_by_the_letter_of_the_docs_are_trained_and_drawn(classes: int, make_run, tmp_path: Path) -> None:
     class Ours(Run):
-        def build_networks(self, shape: tuple[int, int, int], classes_of_data: int) -> dict[str, nn.Module]:
-            return {"generator": PlainGenerator("generator", 5, 64, latent=5, classes=classes, labels_are_codes=False),
+        def build_networks(self, shape: tuple[int, int, int], condition: Condition) -> dict[str, nn.Module]:
+            told = of_classes(classes)
+            return {"generator": PlainGenerator("generator", 5, 64, latent=5, told=told, classes=classes,
+                                                labels_are_codes=False),
                     "discriminator": PlainDiscriminator("discriminator", 64, 1, mixes_batch=False, own_gradients=True,
-                                                        told_labels=classes > 0, classes=0, energy=False)}
+                                                        told=told, classes=0, energy=False)}
 
     place = make_run(tmp_path)
     table = Table.open(place / "table", "train")
@@ -143,8 +146,8 @@ def test_truncation_begins_with_the_whole_and_ends_near_the_mean(make_run, tmp_p
     generator, _ = generators.load(place / "model")
     picture = illustrations.truncations(generator, 3)
     for scale in (1.0, 0.3):
-        assert holds(picture, grid(generators.sample(generator, 10, 3, None, scale), 10, 2))
-    assert not holds(picture, grid(generators.sample(generator, 10, 3, None, 0.2), 10, 2))
+        assert holds(picture, grid(generators.sample(generator, 10, 3, scale), 10, 2))
+    assert not holds(picture, grid(generators.sample(generator, 10, 3, 0.2), 10, 2))
 
 
 def test_where_truncation_would_change_nothing_it_is_not_drawn(make_run, tmp_path: Path) -> None:

@@ -7,14 +7,18 @@ import pytest
 import torch
 from torch import nn
 
+from ganlib.condition import of_classes
 from ganlib.datasets import table
 from ganlib.datasets.table import Table
 from ganlib.metrics import Statistics, frechet_distance
 from ganlib.metrics.features import extract
+from ganlib.metrics.monitor import Monitor
 from pipelines.runs.composition import composition
 from pipelines.runs.params import parse_params
 from pipelines.runs.training import run_name
-from pipelines.runs.worker import Collapsed, make_monitor, require_diverse
+from pipelines.runs.worker import Collapsed, make_look, require_diverse
+
+ANY = Table.from_arrays(np.zeros((1, 1, 4, 4), np.uint8))
 
 
 class Painter(nn.Module):
@@ -24,7 +28,8 @@ class Painter(nn.Module):
 
     def __init__(self, classes: int, of_latent: float, of_label: float):
         super().__init__()
-        self.classes, self.of_label = classes, of_label
+        self.classes, self.told, self.of_label = classes, of_classes(classes), of_label
+        self.labels_are_codes = False
         self.of_latent = nn.Parameter(torch.tensor(of_latent))
 
     def forward(self, z: torch.Tensor, label: torch.Tensor | None = None) -> torch.Tensor:
@@ -36,8 +41,8 @@ class Painter(nn.Module):
 @pytest.mark.parametrize("of_label", [0.0, 0.2])
 def test_a_generator_that_ignores_its_latents_has_collapsed_whatever_the_labels_do(classes: int, of_label: float):
     with pytest.raises(Collapsed, match=r"at 640 images seen what it makes of 16 latents differs by 0 of 256"):
-        require_diverse(Painter(classes, 0.0, of_label), 3, 640)
-    require_diverse(Painter(classes, 0.1, of_label), 3, 640)
+        require_diverse(Painter(classes, 0.0, of_label), ANY, 3, 640)
+    require_diverse(Painter(classes, 0.1, of_label), ANY, 3, 640)
 
 
 def test_what_is_chosen_while_training_is_chosen_by_validation_images(tmp_path: Path) -> None:
@@ -49,8 +54,10 @@ def test_what_is_chosen_while_training_is_chosen_by_validation_images(tmp_path: 
                                      (("train", "test"), "train", "test")):
         place = tmp_path / chosen_by
         table.write(place, {name: splits[name] for name in names}, shape=(1, 8, 8), name="toy", source="test")
-        monitor = make_monitor(params, place, tmp_path / f"{chosen_by}.safetensors", torch.device("cpu"))
-        assert monitor is not None and monitor.protocol.real_split == chosen_by and monitor.floor_images == 20
+        look = make_look(params, place, tmp_path / f"{chosen_by}.safetensors", torch.device("cpu"))
+        assert look is not None and isinstance(look.by, Monitor)
+        monitor = look.by
+        assert monitor.protocol.real_split == chosen_by and monitor.floor_images == 20
         real, other = (Statistics.from_features(extract(monitor.extractor, images)[0]) for images in
                        (Table.open(place, chosen_by).images, Table.open(place, others).evenly(20).images))
         torch.testing.assert_close(monitor.real.mean, real.mean)
@@ -58,7 +65,8 @@ def test_what_is_chosen_while_training_is_chosen_by_validation_images(tmp_path: 
 
 
 def test_a_run_is_another_where_each_worker_has_batch_norms_of_its_own() -> None:
-    manifest = {"name": "toy", "sha256": "x", "shape": [1, 28, 28], "classes": []}
+    manifest = {"name": "toy", "sha256": "x", "shape": [1, 28, 28], "classes": [],
+                "condition": {"kind": "nothing", "size": 0, "sides": None, "paired": True, "description": ""}}
     def name(norm: str, workers: int) -> str:
         choices = [f"cluster.workers={workers}", f"networks.generator_norm={norm}"]
         return run_name(parse_params(composition(choices)), manifest)
