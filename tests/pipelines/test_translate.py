@@ -26,7 +26,7 @@ from pipelines.runs import tracker as tracking
 
 SIDE = 64  # at which a U-Net of this width has dropout
 GREY, COLOUR = Condition("image", 1, (SIDE, SIDE)), Condition("image", 3, (SIDE, SIDE))
-UNET = {"name": "unet", "width": 2, "discriminator_width": 2, "patch": 16}
+UNET = {"name": "unet", "width": 2, "discriminator_width": 2, "patch": 16, "dropout": 0.5}
 MLP = {"name": "mlp", "width": 8, "depth": 1, "latent": 4}
 NAME = "models:/ganlib-toy@champion"
 
