@@ -28,7 +28,7 @@ LEAST = 6  # trials for which an importance says anything
 def draw(space: Space, sweep: Sweep, rows: list[Row], reports: list[dict[str, Any]], trials: Path, floor: float
          ) -> dict[str, Image.Image]:
     """Name → picture, on white. `reports`: of all trials, in order of time; `trials`: the directory of their files;
-    `floor`: the distance that real images reach."""
+    `floor`: the distance of real images, or of pairs of what is told itself."""
     found = {"best_so_far": best_so_far(sweep, reports, floor),
              "parallel_coordinates": parallel_coordinates(space, rows, floor)}
     first, when = first_look(reports)

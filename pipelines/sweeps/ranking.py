@@ -133,7 +133,7 @@ def show(rows: list[Row], names: list[str], scale: Scale, most: int = 30) -> str
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row[:-1], widths, strict=False)) + "  " + row[-1]
              for row in cells]
     more = [f"… and {len(rows) - most} more, in table.csv"] if len(rows) > most else []
-    below = f"floor {scale.floor:.4g}: the distance that real images reach"
+    below = f"floor {scale.floor:.4g}: the distance of real images, or of pairs of what is told itself"
     if math.isfinite(scale.untrained):
         below += f"; untrained {scale.untrained:.4g}: the best one before its training"
     return "\n".join(line.rstrip() for line in [*lines, *more, below])
