@@ -39,6 +39,11 @@ class Condition:
         return {"text": (self.size,), "image": (self.size, *(self.sides or ()))}.get(self.kind, ())
 
     @property
+    def given(self) -> bool:
+        """Whether each image needs one that is given, a text or an image; classes are known by their shares."""
+        return self.kind in ("text", "image")
+
+    @property
     def classes(self) -> int:
         """The number of classes; 0 where what is told is no class."""
         return self.size if self.kind == "class" else 0
@@ -50,7 +55,8 @@ class Condition:
     def require_fit(self, conditions: Tensor) -> None:
         """ConfigError unless these (N, …) are conditions of this kind and shape."""
         if self.kind == "nothing":
-            raise ConfigError("this network is told nothing; give it no conditions")
+            raise ConfigError("this generator makes its images of noise alone, and cannot go by labels, texts or "
+                              "images; ask for a number of images")
         known = {"class": (torch.int64,), "image": (torch.uint8, torch.float32)}.get(self.kind, (torch.float32,))
         if tuple(conditions.shape[1:]) != self.shape or conditions.dtype not in known:
             raise ConfigError(f"conditions: {self} each, got {str(conditions.dtype).removeprefix('torch.')} of shape "

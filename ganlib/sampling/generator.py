@@ -124,7 +124,7 @@ def labels_of(generator: Any, count: int, start: int = 0) -> Tensor | None:
     No chance is in it: the labels of any piece of the sequence have the shares that they should have, within one or two
     images. Where `generator.label_counts` is missing, all labels count alike.
     """
-    if generator.told.kind in ("text", "image"):
+    if generator.told.given:
         raise ConfigError(f"count: this generator goes by {generator.told}, and cannot make images of a number alone; "
                           + ("give it images, as `python -m pipelines.translate` does" if generator.told.kind == "image"
                              else "give it texts"))
@@ -193,22 +193,15 @@ def sample(generator: Any, asked: int | Tensor, seed: int, truncation: float = 1
     if isinstance(asked, int):
         conditions = labels_of(generator, count, start)
     else:
-        require_told(generator)
         generator.told.require_fit(asked)
         conditions = asked
     return decode(generator, truncation * latents(generator, start + count, seed)[start:], conditions)
 
 
-def require_told(generator: Any) -> None:
-    """ConfigError unless this generator goes by conditions."""
-    require(bool(generator.told), "this generator makes its images of noise alone, and cannot go by labels, texts or "
-            "images; ask for a number of images")
-
-
 def asked(generator: Any, table: Any, count: int) -> int | Tensor:
     """What to ask a generator for, to get images like those of a `Table`: so many, in the shares of its training
     images; or, of texts or images, the conditions of so many of the table's, evenly spread (all, if it has no more)."""
-    if generator.told.kind not in ("text", "image"):
+    if not generator.told.given:
         return count
     return torch.from_numpy(np.array(table.evenly(count).conditions))
 

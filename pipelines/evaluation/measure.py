@@ -68,7 +68,7 @@ def make_protocol(evaluation: Evaluation, network: Extractor, table: Path) -> Pr
     all of them are taken."""
     test, (split, chosen_by) = Table.open(table, "test"), choosing(table)
     require_enough(evaluation, {name: about["images"] for name, about in test.manifest["splits"].items()})
-    asks, headline = test.condition.kind in ("text", "image"), Headline(network, test, chosen_by)
+    asks, headline = test.condition.given, Headline(network, test, chosen_by)
     generated = len(told(test, evaluation.images)) if asks else evaluation.images
     return Protocol(
         distance=headline.name, extractor=network.name, weights_sha256=network.weights_sha256,

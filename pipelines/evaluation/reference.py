@@ -114,7 +114,7 @@ class Reference:
         self.network = make_extractor(evaluation, directory / CLASSIFIER)
         self.protocol = make_protocol(evaluation, self.network, table)
         self.choice = choice_of(self.protocol)  # the name of the distance to choose by
-        self.asks = self.test.condition.kind in ("text", "image")  # generators for images of the table's conditions
+        self.asks = self.test.condition.given  # generators for images of the table's conditions
         self.chosen_by = choosing(table)[1]
         self.headline = Headline(self.network, self.test, self.chosen_by)
         self.features = load_file(directory / "features.safetensors")  # of `test` images, and of `others`

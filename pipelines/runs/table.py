@@ -42,7 +42,7 @@ def said(manifest: dict[str, Any], directory: Path = TABLE) -> list[tuple[str, s
         lines.append(("choice", "by training images: these are too few for a validation split"))
     labels = f"{len(manifest['classes'])} classes" if manifest["classes"] else "no labels"
     lines.append(("shape", f"{'×'.join(map(str, manifest['shape']))} uint8, {labels}"))
-    if (condition := condition_of(manifest)).kind in ("text", "image"):
+    if (condition := condition_of(manifest)).given:
         apart = [f"{split['sources']} {name}" for name, split in manifest["splits"].items() if split["sources"]]
         pairs = f"unpaired: {', '.join(apart)}" if apart else "paired"
         about = [str(condition), manifest["condition"]["description"], pairs]

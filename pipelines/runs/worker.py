@@ -199,7 +199,7 @@ def make_look(params: Params, table: Path, cache: Path, device: torch.device) ->
     split, chosen_by = choosing(table)
     features = extractor("efficientnet_lite0", MONITOR_RESIZE, device=str(device))
     data, ema = chosen_by.manifest["sha256"], params.run.training.ema_half_life > 0
-    if chosen_by.condition.kind in ("text", "image"):
+    if chosen_by.condition.given:
         few = chosen_by.evenly(count)
         assert few.conditions is not None
         if few.paired and few.condition.kind == "image":
