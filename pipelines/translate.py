@@ -5,13 +5,14 @@
     python -m pipelines.translate --model model/ --back coloured/ drawings/
 
 Every translation is a PNG file of its image's name, in place of what was there; it depends on the image and the seed,
-and not on what else is translated. Images are read as those of a data set are: upright, over white where they are
-transparent; and then cut to the centre, or padded, and resized to what the translator was trained on. For one that is
+and not on what else is translated. Images are read as those were that the translator was trained on: upright, over
+its background where they are transparent, cut to the centre, or padded, and resized. For one that is
 told colour, grey images are shown as colour; for one that is told grey images, those in colour are refused unless
 --grey makes them grey. Files that cannot be read are named at the end, and the others translated.
 """
 
 import argparse
+import dataclasses
 from collections import defaultdict
 from pathlib import Path
 from typing import get_args
@@ -67,34 +68,37 @@ def planned(source: Path, out: Path) -> dict[Path, Path]:
     return plan
 
 
-def translate(model: str, plan: dict[Path, Path], seed: int, fit: sources.Fit = "crop", back: bool = False,
+def translate(model: str, plan: dict[Path, Path], seed: int, fit: sources.Fit | None = None, back: bool = False,
               grey: bool = False) -> tuple[dict[Path, str], str]:
-    """Write the translations of a plan. Gives the files that cannot be read, with the reason, and what the translator
-    is told, in words. ValueError for what it cannot translate, and what MLflow's client raises."""
+    """Write the translations of a plan; `fit` is that of the training, unless given. Gives the files that cannot be
+    read, with the reason, and what the translator is told, in words. ValueError for what it cannot translate, and what
+    MLflow's client raises."""
     require(0 <= seed < 2**63, f"seed: a number from 0 to 2**63 - 1 is needed, got {seed}")
     with loaded(model) as chosen:
         told = generators.translator_of(chosen.generator, back).told
-        looked = sources.look(list(plan))
+        reading = dataclasses.replace(chosen.reading, fit=fit) if fit else chosen.reading
+        looked = sources.look(list(plan), reading)
         require(told.size != 1 or grey or not looked.coloured, "in colour, and this translator is told grey images: "
                 f"{several(map(shown, looked.coloured))}; --grey makes them grey")
         broken = dict(looked.broken)
         paths = [path for path in plan if path not in broken]
+        scaled = {} if reading.white is None else {"white": 255.0}  # what is handed on has been brought to this
         size = max(1, min(BATCH, PIXELS // (told.sides[0] * told.sides[1])))
         with images_bar(len(paths), "translated") as bar:
             for start in range(0, len(paths), size):
                 some = paths[start:start + size]
-                read = dict(zip(some, images.each(some, lambda path: sources.read(path, told, looked.white, fit)),
+                read = dict(zip(some, images.each(some, lambda path: sources.read(path, told, looked.white, reading)),
                                 strict=True))
                 broken |= {path: image.reason for path, image in read.items() if isinstance(image, Unreadable)}
                 if arrays := {path: image for path, image in read.items() if isinstance(image, np.ndarray)}:
                     # As files: by these a registered translator is told images, too.
                     table = pd.DataFrame({"image": [encoded(_picture(array), "png") for array in arrays.values()],
                                           "seed": seed})
-                    drawn = chosen.predict(table, {"back": back})
+                    drawn = chosen.predict(table, {"back": back} | scaled)
                     for path, image in zip(arrays, drawn, strict=True):
                         _write(plan[path], _picture(image))
                 bar.update(len(some))
-        return broken, str(told)
+        return broken, f"{told} ({reading.fit})"
 
 
 def _picture(image: np.ndarray) -> Image.Image:
@@ -112,8 +116,8 @@ def main() -> None:
     parser.add_argument("--model", required=True,
                         help="models:/<name>@champion, models:/<name>/<version>, a directory")
     parser.add_argument("--seed", type=int, default=0, help="of the translator's noise, if it has any")
-    parser.add_argument("--fit", choices=get_args(sources.Fit), default="crop",
-                        help="cut to the centre (default), or pad with white, to the shape that is told")
+    parser.add_argument("--fit", choices=get_args(sources.Fit),
+                        help="cut to the centre, or pad, to the shape that is told (default: as in its training)")
     parser.add_argument("--back", action="store_true", help="the way back, of a translator of two directions")
     parser.add_argument("--grey", action="store_true", help="make images in colour grey, where grey ones are told")
     arguments = parser.parse_args()
@@ -128,7 +132,7 @@ def main() -> None:
             raise SystemExit(f"translate: {arguments.model}: "
                              f"{error if isinstance(error, ConfigError) else tracking.short(error)}") from None
         if done := len(plan) - len(broken):
-            print(f"{done} images in {shown(out)}, each drawn from {told} ({arguments.fit})")
+            print(f"{done} images in {shown(out)}, each drawn from {told}")
         if broken:
             raise images.refusal(broken, len(plan), source if source.is_dir() else source.parent,
                                  "the others are translated; repair or remove it" if done else "repair it")

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import mlflow
 import numpy as np
 
+from ganlib.datasets.sources import Reading, reading_of
 from ganlib.files import read_json
 from ganlib.sampling import generator as generators
 from pipelines.evaluation.pyfunc_model import GeneratorModel
@@ -18,11 +19,12 @@ from pipelines.runs import tracker as tracking
 
 
 class Loaded(NamedTuple):
-    """A generator, the names of its classes, the `ganlib.sampling.generator` that it was made with, and its `predict`:
-    a table and `params` → images, as `pyfunc_model.py` says."""
+    """A generator, the names of its classes, how the files of its training were read, the `ganlib.sampling.generator`
+    that it was made with, and its `predict`: a table and `params` → images, as `pyfunc_model.py` says."""
 
     generator: Any
     names: Sequence[str]
+    reading: Reading
     library: Any
     predict: Callable[..., np.ndarray]
 
@@ -34,7 +36,7 @@ def loaded(model: str) -> Iterator[Loaded]:
     if ":/" not in model:
         wrapper = GeneratorModel()
         wrapper.load_context(SimpleNamespace(artifacts={"generator": model}))
-        yield Loaded(wrapper.generator, wrapper.names, generators,
+        yield Loaded(wrapper.generator, wrapper.names, wrapper.reading, generators,
                      lambda table, params: wrapper.predict(None, table, params))
         return
     tracking.use_store(writes=False)
@@ -43,8 +45,8 @@ def loaded(model: str) -> Iterator[Loaded]:
         place = mlflow.artifacts.download_artifacts(model, dst_path=scratch)
         registered = mlflow.pyfunc.load_model(place)
         wrapper = registered.unwrap_python_model()
-        names = read_json(Path(place) / "artifacts/generator" / generators.ABOUT, "register it again")["classes"]
-        yield Loaded(wrapper.generator, names, wrapper.library,
+        about = read_json(Path(place) / "artifacts/generator" / generators.ABOUT, "register it again")
+        yield Loaded(wrapper.generator, about["classes"], reading_of(about), wrapper.library,
                      lambda table, params: registered.predict(table, params=params))
 
 

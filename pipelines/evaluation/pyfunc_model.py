@@ -6,11 +6,13 @@ have them. The parameter `n` asks for n images of each row instead of one.
 Output: uint8 images (rows · n, C, H, W).
 
 For a translator each row has an `image` instead: the bytes of an image file, or the path of one as text. It is turned
-upright, laid over white where it is transparent, and cut to the centre (the parameter `fit`: crop) or padded with white
-(pad) and resized, to what the translator is told. Grey images become colour where that is needed; colour images become
-grey only with the parameter `grey`. `seed` is 0 without the column. The parameter `back` asks for the way back.
+upright and read as the files that the translator was trained on: laid over their background where it is transparent,
+cut to the centre or padded, and resized. The parameter `fit` asks for crop or pad; `white`, where the training had one,
+for another value that is white. Grey images become colour where that is needed; colour images become grey only with the
+parameter `grey`. `seed` is 0 without the column. The parameter `back` asks for the way back.
 """
 
+import dataclasses
 import os
 import tempfile
 from collections.abc import Sequence
@@ -34,7 +36,7 @@ class GeneratorModel(PythonModel):
         self.library, self.images, self.listing, self.sources = generator, images, listing, sources
         self.generator: Any
         self.generator, about = generator.load(Path(context.artifacts["generator"]))
-        self.names = about["classes"]
+        self.names, self.reading = about["classes"], sources.reading_of(about)
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> np.ndarray:
         params, rows = params or {}, len(model_input)
@@ -81,12 +83,13 @@ class GeneratorModel(PythonModel):
 
     def _read(self, values: list[Any], told: Any, params: dict[str, Any]) -> np.ndarray:
         """Files, or paths of some, as uint8 images (N, C, H, W) of the condition's shape."""
-        fit, grey = params.get("fit", "crop"), bool(params.get("grey", False))
+        fit, grey = params.get("fit", self.reading.fit), bool(params.get("grey", False))
         if fit not in ("crop", "pad"):
             raise ValueError(f"fit: crop or pad is needed, got {fit!r}")
+        reading = dataclasses.replace(self.reading, fit=fit, white=params.get("white", self.reading.white))
         with tempfile.TemporaryDirectory() as scratch:
             paths = [_file(value, Path(scratch), row) for row, value in enumerate(values)]
-            seen = self.sources.look(paths)
+            seen = self.sources.look(paths, reading)
             if seen.broken:
                 raise ValueError(f"image: cannot be read as images: {self._rows(paths, seen.broken)}")
             if told.size == 1 and seen.coloured and not grey:
@@ -94,7 +97,7 @@ class GeneratorModel(PythonModel):
                 raise ValueError(f"image: this translator is told grey images: {self._rows(paths, coloured)}; make "
                                  "them grey, or give the parameter grey=True")
             try:
-                return np.stack([self.sources.read(path, told, seen.white, fit) for path in paths])
+                return np.stack([self.sources.read(path, told, seen.white, reading) for path in paths])
             except self.images.Unreadable as error:
                 found = self._rows(paths, {error.path: error.reason})
                 raise ValueError(f"image: cannot be read as images: {found}") from None

@@ -24,6 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 import ganlib
 from ganlib.config import ConfigError, require
+from ganlib.datasets.sources import Reading, reading_of
 from ganlib.files import read_json
 from ganlib.metrics.comparison import Measured, improvement
 from ganlib.metrics.protocol import ProtocolMismatch, differences
@@ -115,7 +116,8 @@ def _create(client: MlflowClient, name: str, model: Path, generator: Any, descri
             shutil.copy(model / file, files)
         mlflow.pyfunc.save_model(
             f"{scratch}/pyfunc", python_model=str(WRAPPER), artifacts={"generator": str(files)},
-            signature=signature(generator, description.shape), input_example=example(generator),
+            signature=signature(generator, description.shape, reading_of({"params": description.params})),
+            input_example=example(generator),
             code_paths=[str(Path(ganlib.__file__).parent)],
             pip_requirements=[f"{package}=={metadata.version(package).partition('+')[0]}" for package in REQUIREMENTS],
         )  # fmt: skip
@@ -142,7 +144,7 @@ def _describe(client: MlflowClient, name: str, version: str, tags: dict[str, str
         client.log_artifact(run, str(page), "report")
 
 
-def signature(generator: Any, shape: tuple[int, ...]) -> ModelSignature:
+def signature(generator: Any, shape: tuple[int, ...], reading: Reading) -> ModelSignature:
     """What goes into a registered generator, and comes out; see `pyfunc_model.py`."""
     inputs = Schema([ColSpec("long", "seed"), ColSpec("long", "label", required=False),
                      ColSpec("string", "class", required=False), ColSpec("double", "truncation", required=False)])
@@ -150,8 +152,10 @@ def signature(generator: Any, shape: tuple[int, ...]) -> ModelSignature:
     if not generators.walks(generator):
         # Bytes, which a server is sent as base64; in this process MLflow lets text pass, too: paths.
         inputs = Schema([ColSpec("binary", "image"), ColSpec("long", "seed", required=False)])
-        params = [ParamSpec("back", "boolean", False), ParamSpec("fit", "string", "crop"),
+        params = [ParamSpec("back", "boolean", False), ParamSpec("fit", "string", reading.fit),
                   ParamSpec("grey", "boolean", False)]
+        if reading.white is not None:
+            params.append(ParamSpec("white", "double", float(reading.white)))
         if hasattr(generator, "back"):  # whose images may have other channels
             shape = (-1, *shape[1:])
     outputs = Schema([TensorSpec(np.dtype(np.uint8), (-1, *shape))])

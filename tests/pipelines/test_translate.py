@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -97,12 +98,14 @@ def files(folder: Path) -> dict[str, np.ndarray]:
             if path.is_file()}
 
 
-def expected(model: Path, path: Path, seed: int = 0, fit: sources.Fit = "crop", back: bool = False) -> np.ndarray:
+def expected(model: Path, path: Path, seed: int = 0, fit: sources.Fit = "crop", back: bool = False,
+             background: int = 255, white: float | None = None) -> np.ndarray:
     """A translation (H, W, C) by the library."""
     generator: Any
     generator, _ = generators.load(model)
     translator = generators.translator_of(generator, back)
-    told = sources.read(path, translator.told, sources.look([path]).white, fit)
+    reading = sources.Reading(fit, background, white)
+    told = sources.read(path, translator.told, sources.look([path], reading).white, reading)
     return generators.sample(translator, torch.from_numpy(np.stack([told])), seed)[0].permute(1, 2, 0).numpy()
 
 
@@ -139,6 +142,25 @@ def test_the_whole_is_kept_by_padding_and_the_centre_by_cutting(place, here, mon
         found.append(np.asarray(Image.open(f"{fit}.png")))
         assert near(found[-1], expected(place / "model", here / "in/a.png", fit=fit))
     assert not near(*found)
+
+
+def test_files_are_read_as_those_of_the_training_were(place, here, monkeypatch, capsys):
+    copied, dataset = here / "dark", {"name": "pairs", "fit": "pad", "background": 0, "white": 100}
+    shutil.copytree(place / "model", copied)
+    about = json.loads((copied / "generator.json").read_text())
+    (copied / "generator.json").write_text(json.dumps(about | {"params": {"dataset": dataset}}))
+    run(monkeypatch, "--model", copied, "in/a.png", "as.png")
+    assert "(pad)" in capsys.readouterr().out
+    read = dict(background=0, white=100)
+    assert near(np.asarray(Image.open("as.png")), ours := expected(copied, here / "in/a.png", fit="pad", **read))
+    assert not near(ours, expected(copied, here / "in/a.png", fit="pad", background=0))
+    assert not near(ours, expected(copied, here / "in/a.png", fit="pad", white=100))
+    run(monkeypatch, "--model", copied, "--fit", "crop", "in/a.png", "cut.png")
+    assert near(np.asarray(Image.open("cut.png")), expected(copied, here / "in/a.png", **read))
+    model = GeneratorModel()
+    model.load_context(SimpleNamespace(artifacts={"generator": str(copied)}))
+    table = pd.DataFrame({"image": [str(here / "in/a.png")]})
+    assert near(model.predict(None, table)[0].transpose(1, 2, 0), ours)
 
 
 @pytest.mark.parametrize("model", ["model", NAME])

@@ -42,7 +42,7 @@ def test_an_image_is_turned_upright_laid_over_white_and_cut_or_padded(tmp_path: 
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned clockwise
     lying.save(path, exif=exif)
-    cut, padded = (sources.read(path, COLOUR, WHITE, fit) for fit in ("crop", "pad"))
+    cut, padded = (sources.read(path, COLOUR, WHITE, sources.Reading(fit)) for fit in ("crop", "pad"))
     assert cut.shape == padded.shape == (3, 8, 16)
     assert (cut == np.array([255, 0, 0], np.uint8)[:, None, None]).all()  # the middle 16 of 32
     assert (padded[:, 0] == 255).all() and (padded[:, 4, 0] == 255).all() and padded[:, 4, 15].tolist() == [255, 0, 0]
