@@ -6,9 +6,9 @@
 
 Every translation is a PNG file of its image's name, in place of what was there; it depends on the image and the seed,
 and not on what else is translated. Images are read as those were that the translator was trained on: upright, over
-its background where they are transparent, cut to the centre, or padded, and resized. For one that is
-told colour, grey images are shown as colour; for one that is told grey images, those in colour are refused unless
---grey makes them grey. Files that cannot be read are named at the end, and the others translated.
+its background where they are transparent, cut to the centre, or padded, and resized. For one that is told colour, grey
+images are shown as colour; for one that is told grey images, those in colour are refused unless --grey makes them grey.
+Files that cannot be read are named at the end, and the others translated.
 """
 
 import argparse

@@ -63,7 +63,7 @@ def prepare(config: Config, directory: Path, progress: Callable[[int, int], None
         require(bool(paths), f"dataset.path: none of the {len(failed)} images in {shown(config.root)} can be read")
         plan = _planned(config, found, paths, check)
     shape = (channels_of(config, dict(zip(paths, looks, strict=True))), *config.size)
-    deep, white = images.white_of(looks), white_of(config, looks)
+    deep, white = images.white_of(looks), white_of(config.white, looks)
     done, darkest, brightest = 0, 255, 0
 
     def chunks(positions: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:

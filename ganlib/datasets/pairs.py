@@ -125,7 +125,7 @@ def _side(config: Config, sides: Sides, which: str, looks: Mapping[Path, Look], 
     names = sorted(files, key=natural)
     paths = [files[name] for name in names]
     mine = {path: looks[path] for path in paths}
-    white, shape = white_of(config, mine.values()), (channels_of(config, mine), *config.size)
+    white, shape = white_of(config.white, mine.values()), (channels_of(config, mine), *config.size)
     half: Literal["left", "right"] | None = None if not sides.one_file else "left" if which == "a" else "right"
 
     def read(path: Path) -> np.ndarray:

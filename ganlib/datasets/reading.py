@@ -92,11 +92,11 @@ def channels_of(files: Files, looks: dict[Path, Look]) -> int:
     return 1 if True in first else 3
 
 
-def white_of(files: Files, looks: Iterable[Look]) -> White:
+def white_of(asked: float | None, looks: Iterable[Look]) -> White:
     """What is white in the images: as asked for, or by their number of bits."""
-    if files.white is not None:
-        return White(files.white, files.white, files.white)
-    return White(images.white_of(looks) or 65535)
+    if asked is not None:
+        return White(asked, asked, asked)
+    return White(images.white_of(looks) or White.deep)
 
 
 def left_out(files: Files, found: Listing, broken: dict[Path, str], labels: Path | None = None

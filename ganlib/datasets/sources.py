@@ -11,6 +11,7 @@ from ganlib.condition import Condition
 from ganlib.config import parse, require
 from ganlib.datasets import images
 from ganlib.datasets.images import Look, Unreadable, White
+from ganlib.datasets.reading import white_of
 
 Fit = Literal["crop", "pad"]
 
@@ -43,11 +44,10 @@ class Looked(NamedTuple):
 
 def look(paths: list[Path], reading: Reading = Reading()) -> Looked:
     """At all of them, since those of more than 8 bits share one scale."""
-    value = reading.white
-    found = dict(zip(paths, images.each(paths, lambda path: images.look(path, floats=value is not None)), strict=True))
+    floats = reading.white is not None
+    found = dict(zip(paths, images.each(paths, lambda path: images.look(path, floats=floats)), strict=True))
     seen = {path: look for path, look in found.items() if isinstance(look, Look)}
-    white = White(images.white_of(seen.values()) or White.deep) if value is None else White(value, value, value)
-    return Looked(white,
+    return Looked(white_of(reading.white, seen.values()),
                   [path for path, look in seen.items() if not look.grey],
                   {path: error.reason for path, error in found.items() if isinstance(error, Unreadable)})
 

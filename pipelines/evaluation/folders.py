@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from ganlib.config import ConfigError, parse, require
-from ganlib.datasets.images import Unreadable, White, each, look, read, refusal, white_of
+from ganlib.datasets.images import Unreadable, White, each, look, read, refusal
 from ganlib.datasets.listing import images_below, types
+from ganlib.datasets.reading import white_of
 from ganlib.files import require_writable, write_text
 from ganlib.metrics.features import Extractor, extract
 from ganlib.metrics.protocol import Evaluation, Protocol
@@ -103,7 +104,7 @@ def _white(root: Path, files: list[Path]) -> White:
     looks = list(each(files, look))
     if broken := {error.path: error.reason for error in looks if isinstance(error, Unreadable)}:
         raise refusal(broken, len(files), root, "repair it or remove it")
-    return White(deep=white_of(looks) or 65535)
+    return white_of(None, looks)
 
 
 def _features(network: Extractor, files: list[Path], white: White, batch_size: int, what: str
